@@ -1,0 +1,1 @@
+"""The only package that knows AWS: tables, stream, bus, objects, settings, clock."""

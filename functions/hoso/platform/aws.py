@@ -1,0 +1,27 @@
+"""botocore clients: one per service and process, with explicit time-outs and attempts (reliability R55)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+CONNECT_TIMEOUT_S = 2
+READ_TIMEOUT_S = 6
+ATTEMPTS = 3
+
+
+@cache
+def client(service: str) -> Any:
+    """The client of a service. Imported late, so that a handler pays only for the services it uses."""
+    import botocore.session
+    from botocore.config import Config
+
+    session = botocore.session.get_session()
+    return session.create_client(
+        service,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        ),
+    )
