@@ -1,0 +1,37 @@
+"""Entry of ``hoso``: one Typer application, its commands in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from infra.cli import operate, query, run
+from infra.cli.connection import CommandError
+from infra.cli.identity import app as identity_app
+from infra.cli.segments import app as segments_app
+from infra.cli.show import errors
+
+app = typer.Typer(
+    name="hoso",
+    help="Hoso, the customer data platform in your own AWS account: run it on a laptop, send, look, operate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for module in (run, query, operate):
+    module.register(app)
+app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
+app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
+
+
+def main() -> None:
+    """Run the command line; a failure that a person can act on is one line and exit code 1."""
+    try:
+        app()
+    except CommandError as error:
+        errors.print(f"[red]error:[/red] {error}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

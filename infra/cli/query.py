@@ -1,0 +1,148 @@
+"""Commands that look: keys, events, profile, sql, quarantine, deliveries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from infra.cli import show
+from infra.cli.connection import CommandError, Connection, DataOption, JsonOption, UrlOption, connect
+
+LimitOption = Annotated[int, typer.Option("--limit", help="At most so many.")]
+_EVENTS_PAGE = 2_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (keys, events, profile, sql, quarantine, deliveries):
+        app.command()(command)
+
+
+def keys(data: DataOption = None, url: UrlOption = None, json_: JsonOption = False) -> None:
+    """Write keys of the twin's sources and an admin token."""
+    with connect(data, url) as connection:
+        if not connection.write_keys:
+            raise CommandError("keys are shown once, when they are made; this address keeps none here")
+        if json_:
+            show.value(connection.write_keys)
+        else:
+            show.rows(({"name": n, "key": k} for n, k in connection.write_keys.items()), ["name", "key"], as_json=False)
+
+
+def events(
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many; 0 means all.")] = 0,
+) -> None:
+    """Stored events in the order of their receipt, as sent plus profile_id and received_at."""
+    with connect(data, url) as connection:
+        if connection.data is not None:
+            connection.drain()
+        stored = stored_events(connection, limit)
+        if json_:
+            show.rows(stored, [], as_json=True)
+        else:
+            show.rows(map(_brief, stored), ["received_at", "type", "event", "profile_id", "messageId"], as_json=False)
+
+
+def stored_events(connection: Connection, limit: int = 0) -> Iterator[dict[str, Any]]:
+    """Events as they were sent, with ``profile_id`` and ``received_at`` added; pages by (received_at, message_id)."""
+    after_ms, after_id, left = -1, "", limit or None
+    while left is None or left > 0:
+        size = min(_EVENTS_PAGE, left or _EVENTS_PAGE)
+        query = (
+            # literals are quoted by _literal, the rest are whole numbers
+            "SELECT message_id, received_at, profile_id, body FROM events "
+            f"WHERE received_at > {after_ms} OR (received_at = {after_ms} AND message_id > {_literal(after_id)}) "
+            f"ORDER BY received_at, message_id LIMIT {size}"  # noqa: S608
+        )
+        found = connection.call("POST", "/v1/sql", {"query": query, "limit": size})["items"]
+        for row in found:
+            yield {**json.loads(row["body"]), "profile_id": row["profile_id"], "received_at": row["received_at"]}
+        if len(found) < size:
+            return
+        after_ms, after_id = found[-1]["received_at"], found[-1]["message_id"]
+        left = left - len(found) if left is not None else None
+
+
+def profile(
+    who: Annotated[str, typer.Argument(help="TYPE:VALUE, such as email:an@example.vn, or a profile id.")],
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """One person: traits with their source event, identifiers, totals, consent, segments, timeline."""
+    with connect(data, url) as connection:
+        found = connection.call("GET", f"/v1/profiles/{quote(who, safe='')}")
+    if json_:
+        show.value(found)
+        return
+    show.console.print(f"[bold]{found['profile_id']}[/bold]")
+    for part in ("identifiers", "traits", "totals", "consent", "segments"):
+        show.console.print(f"[bold]{part}[/bold]")
+        show.console.print_json(data=found.get(part))
+    show.rows(found.get("timeline", {}).get("items", []), ["timestamp", "event", "source", "message_id"], as_json=False)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="A SELECT over events, profiles, identities, memberships, deliveries.")],
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: LimitOption = 1_000,
+) -> None:
+    """Run SQL (DuckDB) over everything that is stored."""
+    with connect(data, url) as connection:
+        answer = connection.call("POST", "/v1/sql", {"query": query, "limit": limit})
+    if json_:
+        show.value(answer["items"])
+        return
+    found = answer["items"]
+    show.rows(found, list(found[0]) if found else [], as_json=False)
+
+
+def quarantine(
+    action: Annotated[str, typer.Argument(help="list, show or replay")] = "list",
+    entry: Annotated[str, typer.Argument(help="The entry's id (show, replay).")] = "",
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: LimitOption = 50,
+) -> None:
+    """What could not be processed, with its reason; replay sends it again."""
+    with connect(data, url) as connection:
+        if action == "list":
+            items = connection.pages("/v1/quarantine", limit)
+            show.rows(items, ["id", "at", "stage", "code", "source", "rows"], as_json=json_, title="quarantine")
+        elif action in ("show", "replay") and entry:
+            path = f"/v1/quarantine/{quote(entry, safe='')}"
+            call = ("GET", path) if action == "show" else ("POST", f"{path}/replay")
+            show.value(connection.call(*call))
+        else:
+            raise CommandError("say: hoso quarantine list | show ID | replay ID")
+
+
+def deliveries(
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: LimitOption = 50,
+    status: Annotated[str | None, typer.Option(help="sent, skipped, retrying, parked or failed")] = None,
+) -> None:
+    """Messages that went or did not go, each with its reason."""
+    with connect(data, url) as connection:
+        items = connection.pages("/v1/deliveries", limit, status=status)
+        show.rows(items, ["at", "profile_id", "destination", "status", "reason"], as_json=json_, title="deliveries")
+
+
+def _brief(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "event": event.get("event") or event.get("name")}
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,42 @@
+"""One way to print: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def rows(items: Iterable[dict[str, Any]], columns: Sequence[str], *, as_json: bool, title: str = "") -> int:
+    """Print items as a table with these columns, or as NDJSON. Answers how many there were."""
+    count = 0
+    if as_json:
+        for item in items:
+            print(json.dumps(item, ensure_ascii=False))
+            count += 1
+        return count
+    table = Table(*columns, title=title or None, title_justify="left")
+    for item in items:
+        table.add_row(*[_cell(item.get(column)) for column in columns])
+        count += 1
+    console.print(table if count else f"[dim]nothing{' in ' + title if title else ''}[/dim]")
+    return count
+
+
+def value(content: Any) -> None:
+    """Print one JSON value."""
+    print(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def _cell(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, (dict, list)):
+        return json.dumps(content, ensure_ascii=False)
+    return str(content)

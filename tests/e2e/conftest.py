@@ -1,0 +1,30 @@
+"""End-to-end tests run against living twins: real templates, real handlers, real HTTP."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.cli.connection import Connection
+from infra.cli.serve import open_twin
+
+
+@pytest.fixture(scope="module", params=["in-process", "isolated"])
+def hoso(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A fresh twin, once with the functions in process and once with one process per function."""
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    with open_twin(folder, port=0, isolated=request.param == "isolated") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The version of a Chromium that starts here; the test is skipped, with the reason, where none does."""
+    script = Path(__file__).parent / "sdk" / "chromium-starts.mjs"
+    tried = subprocess.run(["node", str(script)], capture_output=True, text=True, timeout=60, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no Chromium starts here: {tried.stderr.strip().splitlines()[-1:]}")
+    return tried.stdout.strip()

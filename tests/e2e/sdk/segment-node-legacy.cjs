@@ -1,0 +1,15 @@
+// Drives analytics-node: node segment-node-legacy.cjs URL WRITE_KEY USER
+const Analytics = require('analytics-node')
+
+const [url, writeKey, user] = process.argv.slice(2)
+const analytics = new Analytics(writeKey, { host: url, flushAt: 3 })
+analytics.identify({ userId: user, traits: { name: 'Lê Văn Cường', email: `${user}@example.vn` } })
+analytics.track({ userId: user, event: 'Product Viewed', properties: { product_id: 'p-1', price: 500000, name: 'Váy xanh' } })
+analytics.page({ userId: user, name: 'Trang chủ', properties: { path: '/' } })
+analytics.screen({ userId: user, name: 'Giỏ hàng' })
+analytics.group({ userId: user, groupId: 'g-1', traits: { name: 'Nhóm' } })
+analytics.alias({ userId: `${user}-new`, previousId: user })
+analytics.flush((error) => {
+  // The client sends its first event alone; give that request time to be answered.
+  setTimeout(() => process.exit(error ? 1 : 0), 1500)
+})
