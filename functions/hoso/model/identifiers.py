@@ -1,0 +1,282 @@
+"""Identifiers: what they are, how their values are normalised, and which ones an event carries.
+
+Rules R1, R2, R4 and R5 of identity resolution. ``extract`` is on the hot path of collect: plain dict look-ups, no
+regular expression unless a value needs one, and no exception for whatever JSON an event holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+from hoso.model.identity_config import DEFAULT, GRAPH_LINKING, STANDARD, IdentityConfig, TypeRule
+
+__all__ = [
+    "DEFAULT",
+    "GRAPH_LINKING",
+    "STANDARD",
+    "Identifier",
+    "IdentityConfig",
+    "TypeRule",
+    "alias_previous",
+    "contradictory",
+    "extract",
+    "normalise",
+]
+
+MAX_LENGTH = 1_024
+
+_BLOCKED_WORDS = frozenset(
+    [
+        *("null", "none", "nil", "undefined", "nan", "n/a", "na", "anonymous", "unknown", "invalid", "void", "-1"),
+        *("not-specified", "[object object]", "true", "false"),
+    ]
+)
+_BLOCKED_EMAILS = frozenset({"test@test.com", "a@a.com", "none@none.com", "noemail@noemail.com"})
+_BLOCKED_MAILBOXES = ("noreply@", "no-reply@", "donotreply@")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
+_NO_DIGITS = re.compile(r"[^0-9]+")
+_HOME_COUNTRY = "84"
+_TWO_DIGIT_COUNTRIES = re.compile(r"20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+
+EXTERNAL_TYPES = {
+    "loyalty_card": "loyalty_id",
+    "loyaltyCard": "loyalty_id",
+    "loyalty": "loyalty_id",
+    "crmId": "crm_id",
+    "customerId": "customer_id",
+    "userId": "user_id",
+    "anonymousId": "anonymous_id",
+    "deviceId": "device_id",
+    "stripe_customer_id": "payment_customer_id",
+    "zalo_user_id": "zalo_id",
+}
+"""Other names that sources use in ``context.externalIds[].type``."""
+
+TRAIT_TYPES = {
+    "email": "email",
+    "phone": "phone",
+    "crmId": "crm_id",
+    "crm_id": "crm_id",
+    "loyaltyCard": "loyalty_id",
+    "loyalty_card": "loyalty_id",
+    "loyalty_id": "loyalty_id",
+    "customer_id": "customer_id",
+    "customerId": "customer_id",
+    "zalo_id": "zalo_id",
+    "zaloId": "zalo_id",
+}
+"""Traits that are identifiers."""
+
+_ABOUT_SOMEBODY_ELSE = re.compile(r"shar|invit|refer|gift|friend|recipient|forward", re.IGNORECASE)
+"""Events whose ``properties.email`` or ``.phone`` is another person's (Segment: Product Shared, Invite Sent)."""
+
+Json = dict[str, Any]
+
+
+class Identifier(NamedTuple):
+    """A normalised identifier: two are the same person's evidence only if type and value are equal (R1)."""
+
+    type: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.value}"
+
+
+def normalise(kind: str, value: object, config: IdentityConfig = DEFAULT) -> str | None:
+    """The value in the form that identifies, or None when it identifies nobody (R1, R2).
+
+    >>> normalise("phone", "0901 234 567")
+    '+84901234567'
+    >>> normalise("user_id", "null") is None
+    True
+    """
+    if kind not in config.types:
+        return None
+    if type(value) is not str:
+        if type(value) is not int:
+            return None
+        value = str(value)
+    text = value.strip()
+    if not text or len(text) > MAX_LENGTH or text.lower() in _BLOCKED_WORDS or not text.strip("0-"):
+        return None
+    if not text.isascii() and not _encodable(text):
+        return None
+    if kind == "email":
+        clean = _email(text)
+    elif kind == "phone":
+        clean = _phone(text)
+    else:
+        clean = text
+    if config.blocked and (clean in config.blocked or text in config.blocked):
+        return None
+    return clean
+
+
+def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
+    """The identifiers of an event of the tracking API, best-ranked first: the first one is the hub (R5).
+
+    Sources of identifiers: ``userId``, ``anonymousId``, ``context.device.id``, ``context.externalIds`` (RudderStack:
+    ``externalId``), Google Analytics client ids of ``integrations``, and the e-mail, phone, CRM id and card in
+    ``traits``, ``context.traits`` and, for a track call, the e-mail and phone in ``properties``. The traits of a group
+    call describe the group. Values of other types than text and whole numbers are passed over.
+    """
+    found: list[Identifier] = []
+    user = event.get("userId")
+    if user is not None:
+        _add(found, "user_id", user, config)
+    kind = event.get("type")
+    context: Any = event.get("context")
+    if type(context) is dict:
+        _from_context(found, cast("Json", context), kind, config)
+    traits = event.get("traits")
+    if traits and kind != "group":
+        _from_traits(found, traits, config)
+    properties = event.get("properties")
+    if kind == "track" and type(properties) is dict and ("email" in properties or "phone" in properties):
+        _from_properties(found, cast("Json", properties), event.get("event"), config)
+    integrations = event.get("integrations")
+    if integrations:
+        _from_integrations(found, integrations, config)
+    anonymous = event.get("anonymousId")
+    if anonymous is not None and not (found and _filler(anonymous, event, context)):
+        _add(found, "anonymous_id", anonymous, config)
+    return found if len(found) < 2 else ranked(found, config)
+
+
+def ranked(identifiers: Iterable[Identifier], config: IdentityConfig) -> list[Identifier]:
+    """The distinct identifiers, best first: by rank, then by the text of type and value (R5)."""
+    types = config.types
+    return sorted(set(identifiers), key=lambda found: (types[found.type].rank, found.type, found.value))
+
+
+def contradictory(identifiers: Iterable[Identifier], config: IdentityConfig = DEFAULT) -> bool:
+    """Whether one event names two values of a type of which a person has only one (R4): it proves nothing then."""
+    unique = {found for found in identifiers if found[0] in config.unique_types}
+    return len(unique) != len({kind for kind, _ in unique})
+
+
+def alias_previous(event: Json, config: IdentityConfig = DEFAULT) -> Identifier | None:
+    """What an alias call's ``previousId`` names (R12), or None for other calls and for an alias to itself.
+
+    The call does not say of which type the value is: the event's own ``anonymousId`` and UUIDs are anonymous ids (the
+    SDKs make these), everything else is a user id.
+    """
+    if event.get("type") != "alias":
+        return None
+    previous = event.get("previousId")
+    anonymous = previous == event.get("anonymousId") or (
+        isinstance(previous, str) and _UUID.fullmatch(previous.strip())
+    )
+    kind = "anonymous_id" if anonymous else "user_id"
+    value = normalise(kind, previous, config)
+    if value is None or value == normalise(kind, event.get("userId"), config):
+        return None
+    return Identifier(kind, value)
+
+
+def _add(found: list[Identifier], kind: str, value: object, config: IdentityConfig) -> None:
+    clean = normalise(kind, value, config)
+    if clean is not None:
+        found.append(Identifier(kind, clean))
+
+
+def _from_context(found: list[Identifier], context: Json, kind: object, config: IdentityConfig) -> None:
+    device = context.get("device")
+    if type(device) is dict:
+        _add(found, "device_id", cast("Json", device).get("id"), config)
+    traits = context.get("traits")
+    if traits and kind != "group":
+        _from_traits(found, traits, config)
+    for member in ("externalIds", "externalId"):
+        entries = context.get(member)
+        if type(entries) is list:
+            for entry in cast("list[Any]", entries):
+                if type(entry) is dict:
+                    named = cast("Json", entry).get("type")
+                    if type(named) is str:
+                        _add(found, EXTERNAL_TYPES.get(named, named), cast("Json", entry).get("id"), config)
+    integrations = context.get("integrations")
+    if integrations:
+        _from_integrations(found, integrations, config)
+
+
+def _from_traits(found: list[Identifier], traits: object, config: IdentityConfig) -> None:
+    if type(traits) is not dict:
+        return
+    given = cast("Json", traits)
+    for name in given.keys() & TRAIT_TYPES.keys():
+        _add(found, TRAIT_TYPES[name], given[name], config)
+
+
+def _from_properties(found: list[Identifier], properties: Json, name: object, config: IdentityConfig) -> None:
+    if type(name) is str and _ABOUT_SOMEBODY_ELSE.search(name):
+        return
+    _add(found, "email", properties.get("email"), config)
+    _add(found, "phone", properties.get("phone"), config)
+
+
+def _from_integrations(found: list[Identifier], integrations: object, config: IdentityConfig) -> None:
+    if type(integrations) is not dict:
+        return
+    for name in ("Google Analytics", "Google Analytics 4", "Google Analytics 4 Web"):
+        options = cast("Json", integrations).get(name)
+        if type(options) is dict:
+            _add(found, "ga_client_id", cast("Json", options).get("clientId"), config)
+
+
+def _filler(anonymous: object, event: Json, context: object) -> bool:
+    """Whether an anonymous id stands there only because the protocol demands one.
+
+    Sources without a device (till, mail, payments) fill in the message id, or their own name and a number. Such a
+    value is met once; as evidence it would only grow the graph.
+    """
+    if type(anonymous) is not str:
+        return False
+    source = cast("Json", context).get("source") if type(context) is dict else None
+    if type(source) is str and source and anonymous.startswith(source + "-"):
+        return True
+    return anonymous == event.get("messageId")
+
+
+def _email(text: str) -> str | None:
+    clean = text.lower()
+    if clean in _BLOCKED_EMAILS or clean.startswith(_BLOCKED_MAILBOXES) or not _EMAIL.fullmatch(clean):
+        return None
+    return clean
+
+
+def _phone(text: str) -> str | None:
+    digits = _NO_DIGITS.sub("", text)
+    if not digits:
+        return None
+    if "+" not in text[: text.index(digits[0])]:
+        if digits.startswith("00"):
+            digits = digits[2:]
+        elif digits.startswith("0"):
+            digits = _HOME_COUNTRY + digits[1:]
+    if digits.startswith(_HOME_COUNTRY + "0"):  # "+84 (0) 901 ...": the trunk zero is no part of E.164
+        digits = _HOME_COUNTRY + digits[3:]
+    national = digits[_country_length(digits) :]
+    if not 8 <= len(digits) <= 15 or len(set(national)) == 1 or digits.endswith("123456789"):
+        return None
+    return "+" + digits
+
+
+def _country_length(digits: str) -> int:
+    """How many digits the country code has (ITU-T E.164 assigned codes)."""
+    if digits[:1] in ("1", "7"):
+        return 1
+    return 2 if _TWO_DIGIT_COUNTRIES.match(digits) else 3
+
+
+def _encodable(text: str) -> bool:
+    """Lone surrogates cannot be stored."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
