@@ -129,7 +129,7 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     if user is not None:
         _add(found, "user_id", user, config)
     kind = event.get("type")
-    context: Any = event.get("context")
+    context = event.get("context")
     if type(context) is dict:
         _from_context(found, cast("Json", context), kind, config)
     traits = event.get("traits")
@@ -142,7 +142,7 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     if integrations:
         _from_integrations(found, integrations, config)
     anonymous = event.get("anonymousId")
-    if anonymous is not None and not (found and _filler(anonymous, event, context)):
+    if anonymous is not None and not (found and _filler(anonymous, event)):
         _add(found, "anonymous_id", anonymous, config)
     return found if len(found) < 2 else ranked(found, config)
 
@@ -228,7 +228,7 @@ def _from_integrations(found: list[Identifier], integrations: object, config: Id
             _add(found, "ga_client_id", cast("Json", options).get("clientId"), config)
 
 
-def _filler(anonymous: object, event: Json, context: object) -> bool:
+def _filler(anonymous: object, event: Json) -> bool:
     """Whether an anonymous id stands there only because the protocol demands one.
 
     Sources without a device (till, mail, payments) fill in the message id, or their own name and a number. Such a
@@ -236,6 +236,7 @@ def _filler(anonymous: object, event: Json, context: object) -> bool:
     """
     if type(anonymous) is not str:
         return False
+    context: Any = event.get("context")
     source = cast("Json", context).get("source") if type(context) is dict else None
     if type(source) is str and source and anonymous.startswith(source + "-"):
         return True

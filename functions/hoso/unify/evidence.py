@@ -1,0 +1,76 @@
+"""Evidence: everything that identity is decided from. The graph is a pure function of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hoso.model.identifiers import Identifier
+
+Pair = tuple[Identifier, Identifier]
+"""Two identifiers in the order of their text, so that a link has one name."""
+
+
+class Evidence(NamedTuple):
+    """What one event tells about identity.
+
+    ``ids`` are its identifiers beside the ``hub``; ``previous`` is what an alias call replaces (R12); ``name`` is the
+    folded name of the person (``hoso.model.names.person_name``). ``ts`` is the event's time in UTC ms.
+    """
+
+    event_id: str
+    ts: int
+    hub: Identifier
+    ids: Sequence[Identifier] = ()
+    previous: Identifier | None = None
+    name: str | None = None
+
+
+class Cut(NamedTuple):
+    """An operator takes links back for good (R14)."""
+
+    record_id: str
+    ts: int
+    links: Sequence[Pair]
+
+
+class Restore(NamedTuple):
+    """An operator takes cuts, and apart pairs, back."""
+
+    record_id: str
+    ts: int
+    links: Sequence[Pair]
+
+
+class Apart(NamedTuple):
+    """An operator keeps two identifiers out of one profile, by whatever path (R14)."""
+
+    record_id: str
+    ts: int
+    pairs: Sequence[Pair]
+
+
+class Erasure(NamedTuple):
+    """Erase the profile that holds an identifier, up to a time (R15)."""
+
+    record_id: str
+    ts: int
+    of: Identifier
+
+
+class Probable(NamedTuple):
+    """The nightly job holds two identifiers for one person's (R17)."""
+
+    record_id: str
+    ts: int
+    a: Identifier
+    b: Identifier
+    score: float
+
+
+Operation = Cut | Restore | Apart | Erasure | Probable
+
+
+def pair(one: Identifier, other: Identifier) -> Pair:
+    """The name of the link between two identifiers."""
+    return (one, other) if str(one) <= str(other) else (other, one)
