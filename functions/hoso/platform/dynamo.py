@@ -145,7 +145,44 @@ class Check:
     condition: Condition
 
 
-Write = Put | Delete | Check
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change some attributes of an item, or make it with them, in a transaction.
+
+    ``add`` raises numbers (from 0), ``default`` sets what is not there yet. Attribute names must not be user data.
+    """
+
+    table: Table
+    key: Key
+    put: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    add: Mapping[str, int] = field(default_factory=dict[str, int])
+    default: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    condition: Condition | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """The update's part of a request, its condition included."""
+        names: dict[str, str] = dict(self.condition.names) if self.condition else {}
+        values: dict[str, Any] = dict(self.condition.values) if self.condition else {}
+        parts: dict[str, list[str]] = {}
+        for verb, form, given in (
+            ("SET", "{0} = {1}", self.put),
+            ("SET", "{0} = if_not_exists({0}, {1})", self.default),
+            ("ADD", "{0} {1}", self.add),
+        ):
+            for name, value in given.items():
+                names[f"#u{name}"], values[f":u{name}"] = name, value
+                parts.setdefault(verb, []).append(form.format(f"#u{name}", f":u{name}"))
+        wire: dict[str, Any] = {
+            "UpdateExpression": " ".join(f"{verb} {', '.join(terms)}" for verb, terms in parts.items()),
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": to_wire(values),
+        }
+        if self.condition:
+            wire["ConditionExpression"] = self.condition.expression
+        return wire
+
+
+Write = Put | Delete | Check | Update
 
 
 class Refused(Conflict):
@@ -337,7 +374,9 @@ def _transact_item(write: Write) -> dict[str, Any]:
         body["Item"] = to_wire(write.item)
     else:
         body["Key"] = _key(write.key)
-    if write.condition is not None:
+    if isinstance(write, Update):
+        body |= write.wire()
+    elif write.condition is not None:
         body |= write.condition.wire()
     return {type(write).__name__ if not isinstance(write, Check) else "ConditionCheck": body}
 

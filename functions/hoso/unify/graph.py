@@ -286,7 +286,8 @@ class _Union:
     def _names_forbid(self, link: Pair, one: Identifier, other: Identifier) -> bool:
         if not self._config.names or all(found.type in self._config.unique_types for found in link):
             return False
-        return any(names_contradict(a, b) for a in self._names[one] for b in self._names[other])
+        names, others = self._names[one], self._names[other]
+        return bool(names and others) and all(names_contradict(a, b) for a in names for b in others)
 
     def _alias_classes(self) -> dict[Identifier, Identifier]:
         """Aliased values count as one: each is replaced by the member of its class that was met first (R12)."""
