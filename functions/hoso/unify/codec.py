@@ -1,0 +1,26 @@
+"""State that tables need not look into travels as compressed JSON: small, and free of what DynamoDB refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import zstandard
+
+_MAX_UNPACKED = 64 * 1024 * 1024
+
+
+def pack_json(value: Any) -> bytes:
+    """Compressed JSON of a value (named tuples as lists)."""
+    return zstandard.ZstdCompressor(level=1).compress(orjson.dumps(value, default=_plain))
+
+
+def unpack_json(blob: bytes) -> Any:
+    """The value in such bytes."""
+    return orjson.loads(zstandard.ZstdDecompressor().decompress(blob, max_output_size=_MAX_UNPACKED))
+
+
+def _plain(value: object) -> list[object]:
+    if isinstance(value, tuple):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}")

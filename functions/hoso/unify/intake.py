@@ -1,0 +1,175 @@
+"""From the stream's raw records to work: unpack, check every event, group by fragment (reliability R5, R10).
+
+The door has checked all this once. Here it is checked again, because whatever is on the stream must never block a
+shard: a record that is none, or an event that breaks a rule, is set aside with its reason and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hoso.model.errors import InvalidInput
+from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, alias_previous, contradictory
+from hoso.model.names import person_name
+from hoso.model.record import Event, Record, unpack
+from hoso.model.time import DAY_MS, EARLIEST_MS
+from hoso.unify.dedupe import message_hash
+from hoso.unify.evidence import Evidence
+from hoso.unify.pages import MAX_RECORD_BYTES
+
+_MAX_TEXT = 1_024
+_FUTURE_MS = DAY_MS
+
+Json = dict[str, Any]
+
+
+class Delivery(NamedTuple):
+    """One good record of a batch. ``place`` is its position in the batch, ``bad`` names why events are set aside."""
+
+    place: int
+    blob: bytes
+    record: Record
+    digests: Sequence[bytes]
+    bad: Mapping[int, str]
+
+
+class Refusal(NamedTuple):
+    """A record that cannot be worked on, with its bytes."""
+
+    place: int
+    blob: bytes
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Group:
+    """All records of a batch that came under one hub, in their order."""
+
+    workspace: str
+    hub: Identifier
+    deliveries: list[Delivery] = field(default_factory=list[Delivery])
+
+    @property
+    def place(self) -> int:
+        """The position in the batch of the first of them."""
+        return self.deliveries[0].place
+
+
+def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -> Delivery | Refusal:
+    """One Kinesis record (event source mapping) as work, or why it is none."""
+    data: Any = raw.get("kinesis", {}).get("data", "")
+    try:
+        blob = b64decode(data, validate=True)
+    except (ValueError, TypeError):
+        return Refusal(place, str(data).encode("utf-8", "replace"), "bad_record", "not base64")
+    if len(blob) > MAX_RECORD_BYTES:
+        return Refusal(place, blob, "record_too_large", "the packed record fits no timeline page")
+    try:
+        record = unpack(blob)
+    except InvalidInput as error:
+        return Refusal(place, blob, error.code, error.message)
+    fault = _fault_of_record(record)
+    if fault is not None:
+        return Refusal(place, blob, "bad_record", fault)
+    bad: dict[int, str] = {}
+    digests: list[bytes] = []
+    for position, event in enumerate(record.events):
+        code = _fault_of_event(event, record, config)
+        if code is None:
+            digests.append(message_hash(event.message_id))
+        else:
+            bad[position] = code
+            digests.append(b"")
+    return Delivery(place, blob, record, digests, bad)
+
+
+def grouped(deliveries: Iterable[Delivery]) -> list[Group]:
+    """The deliveries by workspace and hub, in the order of their first."""
+    groups: dict[tuple[str, tuple[str, str]], Group] = {}
+    for delivery in deliveries:
+        record = delivery.record
+        key = (record.workspace, record.hub)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(record.workspace, Identifier(*record.hub))
+        group.deliveries.append(delivery)
+    return list(groups.values())
+
+
+def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
+    """What a group tells about identity: per set of identifiers its earliest and its latest event.
+
+    Always at least one entry, so that the owner of the hub is looked up.
+    """
+    hub = group.hub
+    ends: dict[Any, list[Evidence]] = {}
+    for delivery in group.deliveries:
+        for position, event in enumerate(delivery.record.events):
+            if position in delivery.bad or not (event.ids or event.name == "$alias" or _names_somebody(event)):
+                continue
+            ids = tuple([Identifier(kind, value) for kind, value in event.ids])
+            previous = alias_previous(event.body, config) if event.name == "$alias" else None
+            name = person_name(event.body) if config.names else None
+            told = Evidence(event.message_id, event.ts, hub, ids, previous, name)
+            held = ends.setdefault((ids, previous, name), [told, told])
+            if (told.ts, told.event_id) < (held[0].ts, held[0].event_id):
+                held[0] = told
+            if (told.ts, told.event_id) > (held[1].ts, held[1].event_id):
+                held[1] = told
+    if not ends:
+        event = group.deliveries[0].record.events[0]
+        return [Evidence(event.message_id, event.ts, hub)]
+    return [told for held in ends.values() for told in dict.fromkeys(held)]
+
+
+def _fault_of_record(record: Record) -> str | None:
+    kind, value = record.hub
+    if not (_text(record.workspace) and "#" not in record.workspace and _text(kind) and _text(value)):
+        return "workspace and hub must be text"
+    if not (isinstance(record.source, str) and _instant(record.received_at)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return "source must be text and the receipt an instant"
+    return None if record.events else "no event in it"
+
+
+def _fault_of_event(event: Event, record: Record, config: IdentityConfig) -> str | None:
+    """A stable code of what is wrong with an event that came from the stream, or None."""
+    message_id, ts, original, name, ids, body = event
+    if type(message_id) is not str or not 0 < len(message_id) <= _MAX_TEXT:
+        return "bad_message_id"
+    if not _instant(ts) or ts > record.received_at + _FUTURE_MS or (original is not None and type(original) is not int):
+        return "bad_timestamp"
+    if type(name) is not str or not 0 < len(name) <= _MAX_TEXT:
+        return "bad_event_name"
+    if type(body) is not dict:
+        return "bad_body"
+    if ids:
+        if type(ids) is not list or not all(_pair(entry) for entry in ids):
+            return "bad_identifiers"
+        if name != "$alias" and contradictory([record.hub, *map(tuple, ids)], config):  # type: ignore[list-item]
+            return "contradictory_identifiers"
+    return None
+
+
+def _names_somebody(event: Event) -> bool:
+    """Whether the event may hold a person's name: traits of its own, or repeated in its context."""
+    body = event.body
+    if body.get("traits"):
+        return True
+    context = body.get("context")
+    return type(context) is dict and "traits" in context
+
+
+def _pair(entry: object) -> bool:
+    return type(entry) is list and len(entry) == 2 and _text(entry[0]) and _text(entry[1])  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _text(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= _MAX_TEXT
+
+
+def _instant(value: object) -> bool:
+    return type(value) is int and EARLIEST_MS <= value < 10**14

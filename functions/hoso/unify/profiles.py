@@ -1,0 +1,252 @@
+"""A person is the merge, at read, of the fragments that identity holds together (pure).
+
+Nothing is copied when people merge or part: traits are last-writer-wins over all fragments, counters are summed, orders
+united by their id, consent follows the last statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from hoso.model.time import format_instant
+from hoso.segment.live import merge_meters
+from hoso.segment.person import PersonState
+from hoso.unify import consent, orders
+from hoso.unify.consent import Consents
+from hoso.unify.fragments import Cold, Hot
+from hoso.unify.traits import Trait, Traits
+
+Json = dict[str, Any]
+
+
+class Membership(NamedTuple):
+    """A stored membership: revision of the segment, since and until when (UTC ms), message id of the cause."""
+
+    revision: int
+    since: int
+    until: int | None
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The person item. Version 0: not stored, an identifier that was never linked and is in no segment.
+
+    ``due`` is the time at which the sweeper will look; ``dirty``: people merged or parted and not all segments have
+    been evaluated since. ``rest`` holds attributes of other owners, which every write keeps.
+    """
+
+    pid: str
+    version: int = 0
+    identifiers: tuple[tuple[str, str], ...] = ()
+    fragments: tuple[str, ...] = ()
+    memberships: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
+    split_id: str | None = None
+    due: int | None = None
+    dirty: bool = False
+    moved_to: str | None = None
+    rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(slots=True)
+class Fragment:
+    """One fragment of a person, as read or as folded."""
+
+    fid: str
+    hot: Hot
+    cold: Cold
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One person, merged. Times are UTC ms; ``totals`` are whole units; ``meters`` feed the live rules."""
+
+    workspace: str
+    person: Person
+    traits: Mapping[str, Trait]
+    consent: Consents
+    totals: Json
+    first_seen: int | None
+    last_seen: int | None
+    meters: Json
+    overflow: Json
+    fragments: tuple[Fragment, ...]
+
+    @property
+    def pid(self) -> str:
+        """The profile id."""
+        return self.person.pid
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything at all is known of this person."""
+        return self.person.version > 0 or any(fragment.hot.version for fragment in self.fragments)
+
+
+_PERSON_KEYS = frozenset("pk sk v ids fr m sp due dirty to".split())
+
+
+def person_of(item: Json | None, pid: str, fid: str | None = None, hub: tuple[str, str] | None = None) -> Person:
+    """The person in an item; without an item the singleton of this fragment and hub."""
+    if item is None:
+        return Person(pid, 0, (hub,) if hub else (), (fid,) if fid else ())
+    return Person(
+        pid,
+        version=item["v"],
+        identifiers=tuple((kind, value) for kind, value in item.get("ids", ())),
+        fragments=tuple(sorted(item.get("fr", ()))),
+        memberships={key: Membership(*wire) for key, wire in item.get("m", {}).items()},
+        split_id=item.get("sp"),
+        due=item.get("due"),
+        dirty=bool(item.get("dirty")),
+        moved_to=item.get("to"),
+        rest={key: value for key, value in item.items() if key not in _PERSON_KEYS},
+    )
+
+
+def person_item(person: Person, workspace: str) -> Json:
+    """The item that holds a person."""
+    item: Json = {
+        **person.rest,
+        "pk": f"{workspace}#P#{person.pid}",
+        "sk": "P",
+        "v": person.version,
+        "ids": [list(identifier) for identifier in person.identifiers],
+        "fr": list(person.fragments),
+        "m": {key: list(membership) for key, membership in person.memberships.items()},
+    }
+    if person.split_id is not None:
+        item["sp"] = person.split_id
+    if person.due is not None:
+        item["due"] = person.due
+    if person.dirty:
+        item["dirty"] = True
+    return item
+
+
+def merge(workspace: str, person: Person, fragments: Iterable[Fragment]) -> Profile:
+    """The profile of a person out of all its fragments."""
+    parts = tuple(fragments)
+    united = orders.unite(part.cold.orders for part in parts)
+    firsts = [part.hot.first for part in parts if part.hot.first is not None]
+    lasts = [part.hot.last for part in parts if part.hot.last is not None]
+    overflow: Json = {}
+    for part in parts:
+        for name in ("traits", "orders"):
+            if name in part.cold.overflow:
+                overflow[name] = overflow.get(name, 0) + part.cold.overflow[name]
+    conflicts = sum(part.hot.conflicts for part in parts)
+    if conflicts:
+        overflow["conflicts"] = conflicts
+    return Profile(
+        workspace=workspace,
+        person=person,
+        traits=merge_traits(part.cold.traits for part in parts),
+        consent=consent.merge([*(part.cold.said for part in parts), *(part.hot.shown for part in parts)]),
+        totals={
+            "events": sum(part.hot.events for part in parts),
+            **orders.totals(united, (part.cold.base for part in parts)),
+        },
+        first_seen=min(firsts, default=None),
+        last_seen=max(lasts, default=None),
+        meters=merge_meters([part.hot.meters for part in parts]),
+        overflow=overflow,
+        fragments=parts,
+    )
+
+
+def merge_traits(parts: Iterable[Traits]) -> Traits:
+    """Per trait the newest write of all parts, and since when its value holds over all of them."""
+    entries: dict[str, list[Trait]] = {}
+    for part in parts:
+        for name, entry in part.items():
+            entries.setdefault(name, []).append(entry)
+    return {name: found[0] if len(found) == 1 else _newest(found) for name, found in entries.items()}
+
+
+def state(profile: Profile) -> PersonState:
+    """What the live rules see of a profile."""
+    present = {name: entry for name, entry in profile.traits.items() if entry.value is not None}
+    identifiers: dict[str, list[str]] = {}
+    for kind, value in profile.person.identifiers:
+        identifiers.setdefault(kind, []).append(value)
+    return PersonState(
+        id=profile.pid,
+        split_id=profile.person.split_id,
+        traits={name: entry.value for name, entry in present.items()},
+        trait_since={name: entry.since for name, entry in present.items()},
+        identifiers=identifiers,
+        consent={key: entry.state for key, entry in profile.consent.items() if entry.state != "unset"},
+        meters=profile.meters,
+    )
+
+
+def as_json(profile: Profile) -> Json:
+    """The profile as the API shows it; times are ISO 8601."""
+    person = profile.person
+    return {
+        "profile_id": profile.pid,
+        "identifiers": [{"type": kind, "value": value} for kind, value in person.identifiers],
+        "traits": {
+            name: {
+                "value": entry.value,
+                "timestamp": format_instant(entry.ts),
+                "since": format_instant(entry.since),
+                "message_id": entry.message_id,
+                "source": entry.source,
+            }
+            for name, entry in sorted(profile.traits.items())
+            if entry.value is not None
+        },
+        "totals": {
+            **profile.totals,
+            "firstSeen": _text(profile.first_seen),
+            "lastSeen": _text(profile.last_seen),
+        },
+        "consent": {
+            key: {
+                "state": entry.state,
+                "timestamp": format_instant(entry.ts),
+                "message_id": entry.message_id,
+                "source": entry.source,
+                "text_version": entry.text_version,
+            }
+            for key, entry in sorted(profile.consent.items())
+        },
+        "segments": {
+            key: {
+                "revision": membership.revision,
+                "since": format_instant(membership.since),
+                "until": _text(membership.until),
+                "message_id": membership.cause,
+            }
+            for key, membership in sorted(person.memberships.items())
+        },
+        "split_id": person.split_id or person.pid,
+        "overflow": profile.overflow,
+    }
+
+
+def _newest(entries: list[Trait]) -> Trait:
+    winner = max(entries, key=lambda entry: (entry.ts, entry.message_id))
+    value = orjson.dumps(winner.value, option=orjson.OPT_SORT_KEYS)
+    run: set[int] = {winner.ts}
+    others: list[int] = []
+    for entry in entries:
+        if orjson.dumps(entry.value, option=orjson.OPT_SORT_KEYS) == value:
+            run.update(entry.run)
+        else:
+            others.append(entry.ts)
+        if entry.other is not None:
+            others.append(entry.other)
+    last_other = max(others, default=None)
+    kept = sorted(time for time in run if last_other is None or time > last_other)
+    return winner._replace(run=kept or [winner.ts], other=last_other)
+
+
+def _text(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else format_instant(instant_ms)
