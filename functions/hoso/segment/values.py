@@ -57,14 +57,14 @@ def getter(path: str) -> Callable[[Mapping[str, Any]], Any]:
 
         def two(start: Mapping[str, Any]) -> Any:
             inner = start.get(first)
-            return inner.get(second) if type(inner) is dict else None
+            return cast("dict[str, Any]", inner).get(second) if isinstance(inner, dict) else None
 
         return two
 
     def many(start: Mapping[str, Any]) -> Any:
         value = start.get(first)
         for name in rest:
-            if type(value) is not dict:
+            if not isinstance(value, dict):
                 return None
             value = cast("dict[str, Any]", value).get(name)
         return value
@@ -74,29 +74,29 @@ def getter(path: str) -> Callable[[Mapping[str, Any]], Any]:
 
 def text(value: Any) -> str | None:
     """The text form, in Unicode NFC: of text, integers and booleans."""
-    kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         return value if value.isascii() else normalize("NFC", value)
-    if kind is bool:
+    if value is True or value is False:
         return "true" if value else "false"
-    if kind is int and _INT_LOW <= value < _INT_HIGH:
+    if isinstance(value, int) and _INT_LOW <= value < _INT_HIGH:
         return str(value)
     return None
 
 
 def number(value: Any) -> float | None:
     """The number form: of finite numbers, and of text that spells a JSON number exactly."""
-    kind = type(value)
-    if kind is float:
+    if isinstance(value, float):
         return value if isfinite(value) else None
-    if kind is int:
+    if isinstance(value, str):
+        if not value or value[-1] not in "0123456789" or not _number(value):
+            return None
+        spelt = float(value)
+        return spelt if isfinite(spelt) else None
+    if isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
             return None
-    if kind is str and value and value[-1] in "0123456789" and _number(value):
-        spelt = float(value)
-        return spelt if isfinite(spelt) else None
     return None
 
 
