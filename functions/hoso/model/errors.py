@@ -26,6 +26,12 @@ class InvalidInput(HosoError):
     code = "invalid_input"
 
 
+class UnsupportedMediaType(HosoError):
+    """A body of a kind or in an encoding that is not read here (answers 415)."""
+
+    code = "unsupported_media_type"
+
+
 class Unauthorized(HosoError):
     """No usable credential (answers 401)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from hoso.model.identity_config import DEFAULT, GRAPH_LINKING, STANDARD, IdentityConfig, TypeRule
@@ -100,10 +101,8 @@ def normalise(kind: str, value: object, config: IdentityConfig = DEFAULT) -> str
         if type(value) is not int:
             return None
         value = str(value)
-    text = value.strip()
-    if not text or len(text) > MAX_LENGTH or text.lower() in _BLOCKED_WORDS or not text.strip("0-"):
-        return None
-    if not text.isascii() and not _encodable(text):
+    text = _usable(value) if len(value) <= MAX_LENGTH else None
+    if text is None:
         return None
     if kind == "email":
         clean = _email(text)
@@ -272,6 +271,17 @@ def _country_length(digits: str) -> int:
     if digits[:1] in ("1", "7"):
         return 1
     return 2 if _TWO_DIGIT_COUNTRIES.match(digits) else 3
+
+
+@lru_cache(maxsize=4_096)
+def _usable(value: str) -> str | None:
+    """The text without blanks around it, or None when it stands for nobody. Kept: people send many events."""
+    text = value.strip()
+    if not text or text.lower() in _BLOCKED_WORDS or not text.strip("0-"):
+        return None
+    if not text.isascii() and not _encodable(text):
+        return None
+    return text
 
 
 def _encodable(text: str) -> bool:

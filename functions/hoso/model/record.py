@@ -6,9 +6,11 @@ with zstd. The compressed bytes travel unchanged from the stream into the timeli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, cast
 
 import orjson
 import zstandard
@@ -19,7 +21,13 @@ VERSION = 1
 MAX_RAW_BYTES = 200_000
 """Upper bound of a record's JSON before compression: it always fits a Kinesis record and a timeline page."""
 
+MAX_DEPTH = 36
+"""Levels of objects and arrays in an event, the event itself being the first."""
+
 _MAX_UNPACKED = 8 * 1024 * 1024
+_ORJSON_DEPTH = 254
+_LEVELS_ABOVE_BODY = 3
+_SHELLS = _ORJSON_DEPTH - _LEVELS_ABOVE_BODY - MAX_DEPTH
 
 
 class Event(NamedTuple):
@@ -39,6 +47,10 @@ class Event(NamedTuple):
     body: dict[str, Any]
 
 
+Row = tuple[str, int, int | None, str, list[list[str]], dict[str, Any]]
+"""An ``Event`` as the plain tuple that is written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """Events of one hub from one request.
@@ -55,19 +67,57 @@ class Record:
 
 
 def pack(record: Record) -> bytes:
-    """Compressed bytes of a record. Raises ``TypeError`` for values JSON cannot hold (checked at the door)."""
-    raw = orjson.dumps(
-        {
-            "v": VERSION,
-            "w": record.workspace,
-            "s": record.source,
-            "r": record.received_at,
-            "h": record.hub,
-            "o": record.origin,
-            "e": [tuple(event) for event in record.events],
-        }
-    )
-    return zstandard.ZstdCompressor(level=1).compress(raw)
+    """Compressed bytes of a record. Raises ``TypeError``, see ``encode``."""
+    rows = [cast("Row", tuple(event)) for event in record.events]
+    raw = encode(record.workspace, record.source, record.received_at, record.hub, rows, record.origin)
+    return compress(raw)
+
+
+def encode(
+    workspace: str,
+    source: str,
+    received_at: int,
+    hub: tuple[str, str],
+    rows: Sequence[Row],
+    origin: Mapping[str, str],
+) -> bytes:
+    """The JSON of a record, not yet compressed; ``rows`` are events as plain tuples.
+
+    Raises:
+        TypeError: an event is nested deeper than ``MAX_DEPTH``, or holds what JSON cannot.
+    """
+    tools = _tools()
+    tools.innermost[0] = {
+        "v": VERSION,
+        "w": workspace,
+        "s": source,
+        "r": received_at,
+        "h": [hub[0], hub[1]],
+        "o": origin,
+        "e": rows,
+    }
+    try:
+        return orjson.dumps(tools.shells)[_SHELLS:-_SHELLS]
+    finally:
+        tools.innermost[0] = None
+
+
+def nests_too_deep(event: dict[str, Any]) -> bool:
+    """Whether an event has more than ``MAX_DEPTH`` levels."""
+    tools = _tools()
+    tools.innermost[0] = [[[event]]]
+    try:
+        orjson.dumps(tools.shells)
+    except TypeError:
+        return True
+    finally:
+        tools.innermost[0] = None
+    return False
+
+
+def compress(raw: bytes) -> bytes:
+    """The zstd frame that travels."""
+    return _tools().compressor.compress(raw)
 
 
 def unpack(blob: bytes) -> Record:
@@ -77,7 +127,7 @@ def unpack(blob: bytes) -> Record:
         InvalidInput: ``bad_record`` when the bytes are not a record of a version this code reads.
     """
     try:
-        raw = orjson.loads(zstandard.ZstdDecompressor().decompress(blob, max_output_size=_MAX_UNPACKED))
+        raw = orjson.loads(_tools().decompressor.decompress(blob, max_output_size=_MAX_UNPACKED))
         if raw["v"] != VERSION:
             raise InvalidInput(f"record version {raw['v']} is not known here", code="bad_record")
         kind, value = raw["h"]
@@ -93,3 +143,24 @@ def unpack(blob: bytes) -> Record:
         raise
     except Exception as error:
         raise InvalidInput(f"not a packed record: {type(error).__name__}", code="bad_record") from error
+
+
+class _Tools(threading.local):
+    """What a thread uses again and again: making a (de)compressor costs five times its use on a small record.
+
+    ``shells`` are nested lists around ``innermost``. orjson refuses to write more than 254 levels; with the shells
+    around a record it refuses an event of more than ``MAX_DEPTH``, at no cost per value and however it is written.
+    """
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+        self.decompressor = zstandard.ZstdDecompressor()
+        self.innermost: list[Any] = [None]
+        self.shells: list[Any] = self.innermost
+        for _ in range(_SHELLS - 1):
+            self.shells = [self.shells]
+
+
+@cache
+def _tools() -> _Tools:
+    return _Tools()

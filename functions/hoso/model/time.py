@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -27,13 +27,12 @@ def parse_instant(text: object) -> int | None:
     if not isinstance(text, str) or not 16 <= len(text) <= 40 or text[4] != "-" or text[10] not in "T ":
         return None
     try:
-        moment = datetime.fromisoformat(_cut_fraction(text))
+        moment = datetime.fromisoformat(text if len(text) < 28 else _cut_fraction(text))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        delta = moment - _EPOCH
+        return (moment - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError):
         return None
-    return delta.days * DAY_MS + delta.seconds * SECOND_MS + delta.microseconds // 1_000
 
 
 def format_instant(instant_ms: int) -> str:
@@ -47,6 +46,7 @@ def format_instant(instant_ms: int) -> str:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def _cut_fraction(text: str) -> str:

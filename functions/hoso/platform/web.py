@@ -26,7 +26,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 
-from hoso.model.errors import Conflict, Forbidden, HosoError, InvalidInput, NotFound, Transient, Unauthorized
+from hoso.model.errors import (
+    Conflict,
+    Forbidden,
+    HosoError,
+    InvalidInput,
+    NotFound,
+    Transient,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from hoso.platform.access import Actor, actor_of, require
 
 if TYPE_CHECKING:
@@ -42,14 +51,9 @@ _STATUS: tuple[tuple[type[HosoError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (UnsupportedMediaType, 415),
     (Transient, 503),
 )
-
-
-class UnsupportedMediaType(InvalidInput):
-    """A body that is not declared as JSON: another site's form cannot be that (security S10)."""
-
-    code = "unsupported_media_type"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Request:
             return None
         headers: Mapping[str, str] = self.event.get("headers") or {}
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            # another site's form cannot declare JSON without a preflight (security S10)
             raise UnsupportedMediaType("the body must be application/json", hint="set Content-Type: application/json")
         try:
             return orjson.loads(b64decode(body) if self.event.get("isBase64Encoded") else body)
@@ -194,8 +199,6 @@ def encode_cursor(value: Any) -> str:
 
 def status_of(error: HosoError) -> int:
     """The HTTP status of a typed error."""
-    if isinstance(error, UnsupportedMediaType):
-        return 415
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

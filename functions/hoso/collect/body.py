@@ -1,0 +1,123 @@
+"""From the bytes of a request to the bytes of its JSON, never more than a fixed number of them.
+
+Neither ``Content-Type`` nor ``Content-Encoding`` is trusted alone: gateways unpack bodies without removing the
+header, and SDKs send gzip as a form (tracking API, sections 1, 5 and 16). Decompression streams into a hard limit:
+300 KB can hold 300 MB.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from base64 import b64decode
+from collections.abc import Mapping
+
+from hoso.model.errors import InvalidInput, UnsupportedMediaType
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Decompressed bytes of a request (tracking API, section 6)."""
+
+_MEDIA_TYPES = frozenset(
+    {
+        "",
+        "application/json",
+        "text/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "application/gzip",
+        "application/x-gzip",
+    }
+)
+_PLAIN = frozenset({"", "identity"})
+_GZIP_NAMES = frozenset({"gzip", "x-gzip"})
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+
+
+def decode(body: str | None, *, is_base64: bool, headers: Mapping[str, str]) -> bytes:
+    """The JSON bytes of a request, without a byte order mark.
+
+    ``headers`` have lower-case names, as in HTTP API events; ``body`` is as the gateway hands it over.
+
+    Raises:
+        UnsupportedMediaType: ``unsupported_media_type`` or ``unsupported_encoding``.
+        InvalidInput: ``bad_gzip``, ``body_too_large`` or ``empty_body``.
+    """
+    check_media_type(headers.get("content-type", ""))
+    encoding = check_encoding(headers.get("content-encoding", ""))
+    sent = sent_bytes(body, is_base64=is_base64)
+    if sent.startswith(_GZIP_MAGIC):
+        sent = _inflate(sent, _GZIP_WINDOW)
+    elif encoding == "deflate" and not _looks_like_json(sent):
+        sent = _inflate(sent, zlib.MAX_WBITS if sent[:1] == b"\x78" else -zlib.MAX_WBITS)
+    elif encoding == "gzip" and not _looks_like_json(sent):
+        raise InvalidInput("the body is not gzip, as its Content-Encoding says", code="bad_gzip")
+    if len(sent) > MAX_BODY_BYTES:
+        raise _too_large()
+    sent = sent.removeprefix(_BOM)
+    if not sent or sent.isspace():
+        raise InvalidInput("the body is empty", code="empty_body")
+    return sent
+
+
+def sent_bytes(body: str | None, *, is_base64: bool) -> bytes:
+    """What came over the wire. Raises ``InvalidInput`` when the gateway's base64 is broken."""
+    if not body:
+        return b""
+    if not is_base64:
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return b64decode(body)
+    except binascii.Error as error:
+        raise InvalidInput("the body is not base64", code="invalid_json") from error
+
+
+def check_media_type(header: str) -> None:
+    """Raise ``UnsupportedMediaType`` for a media type that cannot be JSON; none at all is fine."""
+    kind = header.partition(",")[0].partition(";")[0].strip().lower()
+    if kind not in _MEDIA_TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedMediaType("this media type is not read here; send application/json")
+
+
+def check_encoding(header: str) -> str:
+    """``gzip``, ``deflate`` or empty. An encoding applied twice is refused: it hides bombs (security S6)."""
+    name = header.strip().lower()
+    if name in _PLAIN:
+        return ""
+    if name in _GZIP_NAMES:
+        return "gzip"
+    if name == "deflate":
+        return name
+    raise UnsupportedMediaType("this encoding is not read here; send gzip or none", code="unsupported_encoding")
+
+
+def _inflate(packed: bytes, window: int) -> bytes:
+    """The unpacked bytes; several gzip members are read in a row. The output never grows past the limit."""
+    parts: list[bytes] = []
+    left = MAX_BODY_BYTES + 1
+    rest = packed
+    while rest:
+        decoder = zlib.decompressobj(window)
+        try:
+            part = decoder.decompress(rest, left)
+        except zlib.error as error:
+            raise InvalidInput("the compressed body is damaged", code="bad_gzip") from error
+        parts.append(part)
+        left -= len(part)
+        if left <= 0:
+            raise _too_large()
+        if not decoder.eof:
+            raise InvalidInput("the compressed body is cut off", code="bad_gzip")
+        rest = decoder.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _looks_like_json(sent: bytes) -> bool:
+    return sent[:64].removeprefix(_BOM).lstrip(_BLANKS)[:1] in (b"{", b"[")
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput(f"the body holds more than {MAX_BODY_BYTES} bytes; send smaller batches", code="body_too_large")

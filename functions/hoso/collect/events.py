@@ -1,0 +1,162 @@
+"""One event at the door: what it must be, who it is about, when it happened (tracking API, sections 8, 9 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hoso.model.errors import InvalidInput
+from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, extract
+from hoso.model.record import Row
+from hoso.model.time import EARLIEST_MS, MINUTE_MS, parse_instant
+
+MAX_ID_BYTES = 1_024
+MAX_AHEAD_MS = 10 * MINUTE_MS
+"""How far ahead of its receipt an event may be; later ones are set to this limit (reliability R7)."""
+
+_NAMES = {
+    "track": "",
+    "identify": "$identify",
+    "page": "$page",
+    "screen": "$screen",
+    "group": "$group",
+    "alias": "$alias",
+}
+TYPES = frozenset(_NAMES)
+_NO_IDS: list[list[str]] = []
+_SURELY_SHORT = MAX_ID_BYTES // 4
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all events of a request share.
+
+    ``kind`` is the type that the path demands (empty: each event says its own). ``sent_at`` is what the batch or the
+    header tells (UTC ms). ``context`` and ``integrations`` go under those of each event. ``new_id`` makes the message
+    ids of events that have none.
+    """
+
+    received_at: int
+    new_id: Callable[[], str]
+    kind: str = ""
+    sent_at: int | None = None
+    context: Json = field(default_factory=dict[str, Any])
+    integrations: Json = field(default_factory=dict[str, Any])
+    identity: IdentityConfig = DEFAULT
+
+
+def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
+    """The hub and the row of the packed record. ``body`` is changed: it is the caller's own copy.
+
+    Raises:
+        InvalidInput: the event cannot be taken; its code says why.
+    """
+    # every event passes here: plain look-ups, and calls only for what is not plain
+    if type(body) is not dict:
+        raise InvalidInput("an event must be a JSON object", code="invalid_event")
+    event = cast("Json", body)
+    if "writeKey" in event:
+        del event["writeKey"]
+    if frame.kind:
+        event["type"] = frame.kind
+    if frame.context or frame.integrations:
+        _merge_under(event, frame)
+
+    name = event.get("event") if event.get("type") == "track" else None
+    if type(name) is not str or not name:
+        name = _name_of_other(event)
+
+    user, anonymous = event.get("userId"), event.get("anonymousId")
+    if (user is None or (type(user) is str and len(user) <= _SURELY_SHORT)) and (
+        anonymous is None or (type(anonymous) is str and len(anonymous) <= _SURELY_SHORT)
+    ):
+        found = extract(event, frame.identity)
+    else:
+        found = extract(_with_text_ids(event, user, anonymous), frame.identity)
+    if not found:
+        # these words are looked for by the RudderStack mobile SDKs
+        raise InvalidInput("request neither has anonymousId nor userId that identifies somebody", code="missing_id")
+    others = [[kind, value] for kind, value in found[1:]] if len(found) > 1 else _NO_IDS
+
+    original = parse_instant(event.get("originalTimestamp") or event.get("timestamp"))
+    ts = frame.received_at if original is None else _corrected(original, event.get("sentAt"), frame)
+
+    message_id = event.get("messageId")
+    if type(message_id) is not str or not message_id:
+        message_id = event["messageId"] = frame.new_id()
+    elif len(message_id) > _SURELY_SHORT:
+        _check_length("messageId", message_id)
+    return found[0], (message_id, ts, original, name, others, event)
+
+
+def _corrected(original: int, told: object, frame: Frame) -> int:
+    """The event's time by the server's clock (UTC ms; tracking API section 9, reliability R7).
+
+    ``receivedAt - (sentAt - originalTimestamp)`` is free of the client's clock error. ``told`` is the event's own
+    ``sentAt``; what cannot be read counts as not sent.
+
+    Raises:
+        InvalidInput: ``invalid_timestamp``, the corrected time is before the year 2000.
+    """
+    sent = frame.sent_at
+    if told is not None:
+        own = parse_instant(told)
+        sent = sent if own is None else own
+    ts = original if sent is None else frame.received_at - sent + original
+    if ts < EARLIEST_MS:
+        raise InvalidInput("the event's time is before the year 2000", code="invalid_timestamp")
+    latest = frame.received_at + MAX_AHEAD_MS
+    return ts if ts < latest else latest
+
+
+def _name_of_other(event: Json) -> str:
+    """The name of what is no well-formed track call; checks what its type demands."""
+    kind = event.get("type")
+    name = _NAMES.get(kind) if type(kind) is str else None
+    if name is None:
+        raise InvalidInput(f"type must be one of {', '.join(sorted(TYPES))}", code="unknown_type")
+    if not name:
+        raise InvalidInput("a track call needs an event name", code="missing_event")
+    if name == "$group" and not _named(event.get("groupId")):
+        raise InvalidInput("a group call needs a groupId", code="missing_group")
+    if name == "$alias" and not (_named(event.get("userId")) and _named(event.get("previousId"))):
+        raise InvalidInput("an alias call needs userId and previousId", code="missing_id")
+    return name
+
+
+def _with_text_ids(event: Json, *ids: object) -> Json:
+    """The event with ids as text: numbers become text; anything else, and overlong ids, are refused."""
+    texts: Json = {}
+    for name, value in zip(("userId", "anonymousId"), ids, strict=True):
+        if value is None:
+            continue
+        if type(value) is int:
+            texts[name] = str(value)
+        elif type(value) is float:
+            texts[name] = str(int(value)) if value.is_integer() else repr(value)
+        elif type(value) is str:
+            _check_length(name, value)
+        else:
+            raise InvalidInput(f"{name} must be a string or a number", code="invalid_event")
+    return {**event, **texts}
+
+
+def _named(value: object) -> bool:
+    """Whether an id is given: non-empty text or a number."""
+    return type(value) is int or type(value) is float or (type(value) is str and bool(value))
+
+
+def _check_length(name: str, value: str) -> None:
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidInput(f"{name} is longer than {MAX_ID_BYTES} bytes", code="invalid_event")
+
+
+def _merge_under(event: Json, frame: Frame) -> None:
+    """Put the batch's context and integrations under the event's own; the event wins."""
+    for member, common in (("context", frame.context), ("integrations", frame.integrations)):
+        own: object = event.get(member)
+        if common and (own is None or type(own) is dict):
+            event[member] = {**common, **cast("Json", own or {})}
