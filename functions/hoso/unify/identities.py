@@ -1,0 +1,288 @@
+"""Live identity: which person an identifier belongs to, learnt event by event with conditional transactions.
+
+The outcome equals ``hoso.unify.graph.resolve`` over the same evidence, whatever its order, repeats or workers.
+When an event teaches nothing, one batched read answers. Otherwise its component is read, the pure function decides, and
+one transaction writes the difference, on the condition that every person the decision rests on is unchanged.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hoso.model.errors import Conflict, NotFound, Transient
+from hoso.model.identifiers import Identifier, IdentityConfig
+from hoso.platform.clock import Clock
+from hoso.platform.dynamo import Item, Table
+from hoso.platform.ids import Hasher
+from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Restore
+from hoso.unify.graph import NAMES_KEPT, strip
+from hoso.unify.identity_changes import decide
+from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
+from hoso.unify.identity_items import TOGETHER, IdentityKeys, weaker_last
+from hoso.unify.identity_writes import Cause, IdentityWriter
+
+ATTEMPTS = 5
+_BASE_DELAY_S = 0.03
+_IDENTIFIERS_PER_DECISION = 20
+
+Items = dict[Identifier, Item | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonHeader:
+    """A person as identity knows it. ``version`` 0: no person item is stored, the person is one identifier alone.
+
+    ``fragments`` are the fragment ids (some may have no items yet); ``item`` is the person item as stored.
+    """
+
+    pid: str
+    version: int
+    identifiers: list[Identifier]
+    fragments: list[str]
+    item: Item
+
+
+class Identities:
+    """Identity of one workspace, on the ``profiles`` table; announcements go to the ``outbox`` table."""
+
+    def __init__(
+        self,
+        profiles: Table,
+        outbox: Table,
+        client: Any,
+        hasher: Hasher,
+        workspace: str,
+        config: IdentityConfig,
+        clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.config = config
+        self.keys = IdentityKeys(workspace, hasher)
+        self._table = profiles
+        self._sleep = sleep
+        self._reader = ComponentReader(profiles, self.keys)
+        self._writer = IdentityWriter(profiles, outbox, client, self.keys, clock)
+
+    def learn(self, evidence: Sequence[Evidence]) -> dict[Identifier, str]:
+        """Learn what events tell; the profile id of every hub, as it stands afterwards.
+
+        One batched read in the steady state, no write. Safe to repeat, in any order and from many workers.
+
+        Raises:
+            Transient: others kept changing the same people, or the table is throttled; try again later.
+        """
+        told = _condensed(evidence)
+        items = self._read(_steady_reads(told, self.config), consistent=False)
+        found: dict[Identifier, str] = {}
+        news: list[Evidence] = []
+        for one in told:
+            if not self._is_known(one, items):
+                news.append(one)
+            else:
+                pid = self._pid_told(one, items)
+                if pid is not None:
+                    found[one.hub] = pid
+        moved: dict[Identifier, str] = {}
+        for group in _groups(news, items):
+            moved |= self._decide(group, ())
+        open_hubs = [one.hub for one in told if one.hub not in found and one.hub not in moved]
+        for hub, item in self._read(open_hubs, consistent=False).items():
+            found[hub] = (item or {}).get("p") or self.keys.profile(hub)
+        return found | {hub: moved[hub] for hub in {one.hub for one in told} & moved.keys()}
+
+    def apply(self, record: Operation) -> None:
+        """Apply an operator's record or a probable link; a record id takes effect once.
+
+        Raises:
+            Transient: as ``learn``.
+            Conflict: the people concerned are too many for a live decision (code ``too_large``).
+        """
+        if self._writer.is_applied(record.record_id):
+            return
+        if not self._decide((), (record,)):
+            raise Conflict("too many identifiers hang together here", code="too_large", hint="run a rebuild")
+
+    def person_of(self, identifier: Identifier) -> str:
+        """The profile id of an identifier now, strongly consistent. One that was never seen is a person of its own."""
+        item = self._read([identifier], consistent=True)[identifier]
+        pid = (item or {}).get("p")
+        return self.load(pid).pid if pid else self.keys.profile(identifier)
+
+    def load(self, pid: str) -> PersonHeader:
+        """The person to whom a profile id leads now (R13), strongly consistent."""
+        for _ in range(8):
+            item = self._table.get(self.keys.person_key(pid), consistent=True)
+            if item is None or "to" not in item:
+                ids = [Identifier(kind, value) for kind, value in (item or {}).get("ids", ())]
+                fragments: list[str] = (item or {}).get("fr") or [pid.removeprefix("p_")]
+                return PersonHeader(pid, (item or {}).get("v", 0), ids, fragments, item or {})
+            leader = Identifier(*item["a"])
+            held = self._read([leader], consistent=True)[leader]
+            pid = (held or {}).get("p") or self.keys.profile(leader)
+        raise NotFound("this profile id leads nowhere")
+
+    def remaining(self, evidence: Evidence) -> Evidence | None:
+        """The evidence without identifiers erased at its time or later (R15); None when nothing is left of it."""
+        items = self._read([evidence.hub, *evidence.ids], consistent=True)
+        erased = {one: item["er"] for one, item in items.items() if item is not None and "er" in item}
+        return strip(evidence, erased, self.config)
+
+    def _decide(self, told: Sequence[Evidence], records: Sequence[Operation]) -> dict[Identifier, str]:
+        """Decide and write, again when somebody was faster; empty when the component is too large."""
+        seeds = {one for evidence in told for one in _all_of(evidence)} | {
+            one for record in records for one in _named(record)
+        }
+        cause = Cause.of(told, records)
+        unfinished: str | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
+            try:
+                if unfinished is not None:
+                    self._writer.finish(unfinished)
+                component = self._reader.read(seeds)
+                change = decide(component, told, records, self.config, self.keys)
+                if change or records:
+                    self._writer.write(component, change, cause)
+                return change.pids
+            except Unfinished as open_move:
+                unfinished = open_move.pid
+            except TooLarge:
+                return {}
+            except (Conflict, Transient):
+                if records and self._writer.is_applied(records[0].record_id):
+                    return {one: self.person_of(one) for one in seeds}
+        raise Transient(f"identity was not settled in {ATTEMPTS} tries")
+
+    def _read(self, wanted: Iterable[Identifier], *, consistent: bool) -> Items:
+        names = {one: self.keys.identifier_key(one) for one in wanted}
+        if not names:
+            return {}
+        items = self._table.batch_get(names.values(), consistent=consistent)
+        return {one: items.get(name) for one, name in names.items()}
+
+    def _is_known(self, told: Evidence, items: Items) -> bool:
+        """Whether these items show that the evidence adds nothing."""
+        for one in _all_of(told):
+            item = items.get(one)
+            if item is not None and ("pend" in item or told.ts <= item.get("er", told.ts - 1)):
+                return False
+        if any(not self._has_link(told.hub, other, told.ts, items) for other in told.ids if other != told.hub):
+            return False
+        previous = told.previous
+        if previous is not None and previous != told.hub:
+            if previous.type != told.hub.type:
+                return self._has_link(told.hub, previous, told.ts, items)
+            strong, weak = weaker_last((told.hub, previous), self.config)
+            if str(strong) not in (items[weak] or {}).get("al", ()):
+                return False
+        return not self.config.names or told.name is None or self._has_name(told, told.name, items[told.hub])
+
+    def _has_link(self, hub: Identifier, other: Identifier, ts: int, items: Items) -> bool:
+        strong, weak = weaker_last((hub, other), self.config)
+        item = items[weak]
+        if item is None:
+            return False
+        entry = item.get("l", {}).get(str(strong))
+        if entry is None:
+            windowed = any(self.config.types[end.type].window_ms is not None for end in (strong, weak))
+            return bool(item.get("sh")) and not windowed
+        return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
+
+    def _has_name(self, told: Evidence, name: str, item: Item | None) -> bool:
+        names: dict[str, int] = (item or {}).get("nm", {})
+        if told.hub.type in self.config.unique_types:
+            return any((ts, kept) <= (told.ts, name) for kept, ts in names.items())
+        return name in names or (len(names) >= NAMES_KEPT and name > max(names))
+
+    def _pid_told(self, told: Evidence, items: Items) -> str | None:
+        """The hub's profile as far as these items tell: its own item does, or one that is together with it."""
+        if told.hub in items:
+            item = items[told.hub]
+            return (item or {}).get("p") or self.keys.profile(told.hub)
+        text = str(told.hub)
+        for other in _all_of(told):
+            item = items.get(other) or {}
+            entry = item.get("l", {}).get(text)
+            if entry is not None and entry[2] == TOGETHER and "p" in item:
+                return item["p"]
+        return None
+
+
+def _condensed(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The same evidence with one entry per combination of identifiers at its first, and one at its last time."""
+    first: dict[Any, Evidence] = {}
+    last: dict[Any, Evidence] = {}
+    for told in evidence:
+        key = (told.hub, tuple(told.ids), told.previous, told.name)
+        known = first.get(key)
+        if known is None:
+            first[key] = last[key] = told
+        elif told.ts < known.ts:
+            first[key] = told
+        elif told.ts > last[key].ts:
+            last[key] = told
+    return [*first.values(), *(told for key, told in last.items() if told is not first[key])]
+
+
+def _steady_reads(told: Iterable[Evidence], config: IdentityConfig) -> set[Identifier]:
+    """The items that show whether evidence is known: the weaker ends of its links, or the hub when it is alone."""
+    wanted: set[Identifier] = set()
+    for one in told:
+        others = [other for other in _all_of(one) if other != one.hub]
+        if not others or (config.names and one.name is not None):
+            wanted.add(one.hub)
+        wanted.update(weaker_last((one.hub, other), config)[1] for other in others)
+    return wanted
+
+
+def _all_of(told: Evidence) -> list[Identifier]:
+    named = [told.hub, *told.ids]
+    return named if told.previous is None else [*named, told.previous]
+
+
+def _named(record: Operation) -> list[Identifier]:
+    """The identifiers that a record is about."""
+    if isinstance(record, Cut | Restore):
+        return [end for link in record.links for end in link]
+    if isinstance(record, Apart):
+        return [end for link in record.pairs for end in link]
+    if isinstance(record, Erasure):
+        return [record.of]
+    return [record.a, record.b]
+
+
+def _groups(news: list[Evidence], items: Items) -> list[list[Evidence]]:
+    """Evidence that shares identifiers or people, in groups small enough for one transaction."""
+    groups: dict[str, list[Evidence]] = {}
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    for told in news:
+        names = [str(one) for one in _all_of(told)]
+        names += [item["p"] for one in _all_of(told) if (item := items.get(one)) is not None and "p" in item]
+        for name in names[1:]:
+            leader[find(name)] = find(names[0])
+    for told in sorted(news, key=lambda one: one.ts):
+        groups.setdefault(find(str(told.hub)), []).append(told)
+    return [part for group in groups.values() for part in _slices(group)]
+
+
+def _slices(group: list[Evidence]) -> Iterable[list[Evidence]]:
+    part: list[Evidence] = []
+    named: set[Identifier] = set()
+    for told in group:
+        if part and len(named | set(_all_of(told))) > _IDENTIFIERS_PER_DECISION:
+            yield part
+            part, named = [], set()
+        part.append(told)
+        named.update(_all_of(told))
+    yield part

@@ -1,0 +1,226 @@
+"""What new evidence changes in a component: a pure function from stored items to the items that replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hoso.model.identifiers import Identifier, IdentityConfig, ranked
+from hoso.platform.dynamo import Item
+from hoso.unify.evidence import Erasure, Evidence, Operation, Pair, pair
+from hoso.unify.graph import Clusters, Facts, anchor, cluster, mark, strip
+from hoso.unify.identity_component import Component
+from hoso.unify.identity_items import IdentityKeys, Known, weaker_last
+
+People = dict[str, frozenset[Identifier]]
+
+
+@dataclass(slots=True)
+class Change:
+    """New items, without keys and versions. ``learnt``: identifiers whose evidence changed. ``moved``: those that only
+    change profile. ``people``: new person items. ``tombstones``: profile ids that lead elsewhere. ``touched``: profiles
+    whose set of identifiers changed. ``pids``: the profile of every identifier of the component afterwards."""
+
+    learnt: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
+    moved: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
+    people: dict[str, Item] = field(default_factory=dict[str, Item])
+    tombstones: dict[str, Item] = field(default_factory=dict[str, Item])
+    touched: list[str] = field(default_factory=list[str])
+    pids: dict[Identifier, str] = field(default_factory=dict[Identifier, str])
+    before: People = field(default_factory=People)
+    after: People = field(default_factory=People)
+    joins: Sequence[Pair] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.learnt or self.moved or self.people or self.tombstones)
+
+
+def decide(
+    component: Component,
+    told: Iterable[Evidence],
+    records: Iterable[Operation],
+    config: IdentityConfig,
+    keys: IdentityKeys,
+) -> Change:
+    """The change that this evidence makes; an empty one when all of it was known."""
+    facts = component.facts(config)
+    erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
+    for evidence in told:
+        left = strip(evidence, erased, config)
+        if left is not None:
+            _learn(facts, left, config)
+    for record in records:
+        if isinstance(record, Erasure):
+            gone = cluster(facts, config).of.get(record.of, frozenset({record.of}))
+            _erase(facts, gone, record.ts)
+            erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in gone}
+        else:
+            mark(facts, record)
+    clusters = cluster(facts, config)
+    return _difference(component, facts, clusters, erased, config, keys)
+
+
+def _learn(facts: Facts, told: Evidence, config: IdentityConfig) -> None:
+    """Add evidence. Links of a value that is shared already are not kept: they are ignored for good (R9)."""
+    shared = facts.shared
+    ignored = {other for other in told.ids if shared & {other, told.hub} and pair(told.hub, other) not in facts.links}
+    facts.add(told._replace(ids=[other for other in told.ids if other not in ignored]), config)
+    for other in ignored:
+        facts.add_link(told.hub, other, told.ts)
+        del facts.links[pair(told.hub, other)]
+
+
+def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
+    """Take identifiers out of everything up to a time (R15). Of a link seen before and after, the last time is left."""
+    affected = set(gone)
+    for link, (earliest, latest) in list(facts.links.items()):
+        if gone & set(link) and earliest <= until:
+            affected.update(link)
+            del facts.links[link]
+            if latest > until:
+                facts.links[link] = (latest, latest)
+    facts.aliases = {link for link in facts.aliases if not gone & set(link)}
+    facts.probable = {link: score for link, score in facts.probable.items() if not gone & set(link)}
+    facts.shared -= gone
+    for one in gone:
+        facts.names.pop(one, None)
+    for one in affected:
+        facts.together.pop(one, None)
+    for link, (earliest, _) in facts.links.items():
+        for one in affected & set(link):
+            facts.together[one] = min(earliest, facts.together.get(one, earliest))
+
+
+def _difference(
+    component: Component,
+    facts: Facts,
+    clusters: Clusters,
+    erased: dict[Identifier, int],
+    config: IdentityConfig,
+    keys: IdentityKeys,
+) -> Change:
+    after = {keys.profile(anchor(members, config)): members for members in clusters.of.values()}
+    change = Change(joins=clusters.joins, after=after)
+    change.pids = {one: pid for pid, members in after.items() for one in members}
+    change.before = {pid: frozenset(members) for pid, members in component.members.items()}
+    entries = _entries(component, facts, clusters, erased, config)
+    for one, known in entries.items():
+        _identifier_change(change, component, one, known, keys)
+    beside = _beside(component, facts, change.pids, config)
+    changed = {change.pids[one] for one in (*change.learnt, *change.moved)}
+    for pid, members in after.items():
+        nearby = sorted(beside.get(pid, ()))
+        held = component.people.get(pid) or {}
+        touched = members != change.before.get(pid, frozenset())
+        if touched or pid in changed or nearby != held.get("nb", []):
+            change.people[pid] = {
+                "ids": [list(one) for one in ranked(members, config)],
+                "fr": [keys.fragment(one) for one in ranked(members, config)],
+                "nb": nearby,
+            }
+        if touched:
+            change.touched.append(pid)
+            change.people[pid] |= _carried(component, pid, change)
+    for pid in component.people.keys() - after.keys():
+        leader = anchor(change.before[pid], config)
+        change.tombstones[pid] = {"to": change.pids[leader], "a": list(leader)}
+    return change
+
+
+def _carried(component: Component, pid: str, change: Change) -> Item:
+    """What a person takes over from the profiles that end in it: memberships (the oldest of each segment), the pids
+    under which they are listed (``ab``), the split id. ``dirty`` makes the next fold evaluate everything."""
+    own = component.people.get(pid) or {}
+    ended = sorted(
+        other
+        for other, members in change.before.items()
+        if other != pid and other not in change.after and members & change.after[pid]
+    )
+    memberships: dict[str, Any] = dict(own.get("m", {}))
+    listed: list[str] = list(own.get("ab", ()))
+    carried: Item = {"dirty": True}
+    for other in ended:
+        item = component.people[other] or {}
+        for segment, entry in item.get("m", {}).items():
+            kept = memberships.get(segment)
+            memberships[segment] = entry if kept is None or entry[1] < kept[1] else kept
+        listed += [*item.get("ab", ()), *([other] if item.get("m") else ())]
+        if "sp" in item and "sp" not in own:
+            carried.setdefault("sp", item["sp"])
+    if memberships:
+        carried["m"] = memberships
+    if listed:
+        carried["ab"] = sorted(set(listed))
+    return carried
+
+
+def _entries(
+    component: Component, facts: Facts, clusters: Clusters, erased: dict[Identifier, int], config: IdentityConfig
+) -> dict[Identifier, Known]:
+    """The new content of every identifier of the component. Links out of the component stay as they are."""
+    held: dict[Identifier, Known] = {}
+    for one in facts.seen:
+        old = component.known.get(one, Known())
+        outside = {strong: times for strong, times in old.links.items() if strong not in facts.seen}
+        keeps_time = config.types[one.type].window_ms is not None
+        held[one] = Known(
+            version=old.version,
+            links=outside,
+            apart=old.apart & outside.keys(),
+            names=facts.names.get(one, {} if config.names else old.names),
+            shared=one in clusters.shared,
+            together=facts.together.get(one) if keeps_time else None,
+            erased=erased.get(one),
+        )
+    for link, times in facts.links.items():
+        strong, weak = weaker_last(link, config)
+        held[weak].links[strong] = times
+        if clusters.of[strong] is not clusters.of[weak]:
+            held[weak].apart.add(strong)
+    for link in facts.aliases:
+        strong, weak = weaker_last(link, config)
+        held[weak].aliases.add(strong)
+    for link, score in facts.probable.items():
+        strong, weak = weaker_last(link, config)
+        held[weak].probable[strong] = score
+    for link in facts.cuts:
+        strong, weak = weaker_last(link, config)
+        if weak in held:
+            held[weak].cuts.add(strong)
+    for link in facts.aparts:
+        strong, weak = weaker_last(link, config)
+        if weak in held:
+            held[weak].aparts.add(strong)
+    return held
+
+
+def _identifier_change(change: Change, component: Component, one: Identifier, known: Known, keys: IdentityKeys) -> None:
+    old = component.known.get(one, Known())
+    pid = change.pids[one]
+    content = known.content()
+    old_pid = component.pid_of(one, keys) if one in component.known else keys.profile(one)
+    if content == replace(old, pid=None).content():
+        if pid != old_pid:
+            change.moved[one] = content | {"p": pid}
+        return
+    change.learnt[one] = content | {"p": pid}
+
+
+def _beside(
+    component: Component, facts: Facts, pids: dict[Identifier, str], config: IdentityConfig
+) -> dict[str, set[str]]:
+    """Per profile the weaker identifiers of other profiles that it has a link with. The weaker end holds the link
+    itself; the stronger end would not find it otherwise."""
+    beside: dict[str, set[str]] = {}
+    for link in {*facts.links, *facts.aliases, *facts.probable}:
+        strong, weak = weaker_last(link, config)
+        if pids[strong] != pids[weak]:
+            beside.setdefault(pids[strong], set()).add(str(weak))
+    seen = {str(one) for one in facts.seen}
+    for pid, members in component.members.items():
+        outside = {text for text in (component.people[pid] or {}).get("nb", ()) if text not in seen}
+        if outside:
+            for heir in {pids[one] for one in members}:
+                beside.setdefault(heir, set()).update(outside)
+    return beside

@@ -1,0 +1,136 @@
+"""Identity items of the ``profiles`` table and the facts in them (layout: docs/data-model.md).
+
+A link, alias, cut or probable match between two identifiers is kept on the item of the *weaker* one. Identifiers stand
+in items as ``type:value``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hoso.model.identifiers import Identifier, IdentityConfig
+from hoso.platform.dynamo import Item, Key
+from hoso.platform.ids import Hasher
+from hoso.unify.evidence import Pair
+
+TOGETHER, APART = 0, 1
+"""Whether the two ends of a link are in one profile: the third figure of an entry in ``l``."""
+
+
+def read_identifier(text: str) -> Identifier:
+    """The identifier that is written ``type:value``."""
+    kind, _, value = text.partition(":")
+    return Identifier(kind, value)
+
+
+@dataclass(slots=True)
+class Known:
+    """What the item of one identifier holds. ``pid`` is None where the identifier is its own singleton profile."""
+
+    version: int = 0
+    pid: str | None = None
+    links: dict[Identifier, tuple[int, int]] = field(default_factory=dict[Identifier, tuple[int, int]])
+    apart: set[Identifier] = field(default_factory=set[Identifier])
+    aliases: set[Identifier] = field(default_factory=set[Identifier])
+    probable: dict[Identifier, float] = field(default_factory=dict[Identifier, float])
+    cuts: set[Identifier] = field(default_factory=set[Identifier])
+    aparts: set[Identifier] = field(default_factory=set[Identifier])
+    names: dict[str, int] = field(default_factory=dict[str, int])
+    shared: bool = False
+    together: int | None = None
+    erased: int | None = None
+    pending: bool = False
+
+    @classmethod
+    def of(cls, item: Item | None) -> Known:
+        """The content of an item; of none, nothing is known."""
+        if item is None:
+            return cls()
+        links: dict[str, list[int]] = item.get("l", {})
+        return cls(
+            version=item["v"],
+            pid=item.get("p"),
+            links={read_identifier(text): (entry[0], entry[1]) for text, entry in links.items()},
+            apart={read_identifier(text) for text, entry in links.items() if entry[2] == APART},
+            aliases=_read(item.get("al", ())),
+            probable={read_identifier(text): float(score) for text, score in item.get("pr", {}).items()},
+            cuts=_read(item.get("ct", ())),
+            aparts=_read(item.get("ap", ())),
+            names=item.get("nm", {}),
+            shared=bool(item.get("sh")),
+            together=item.get("w"),
+            erased=item.get("er"),
+            pending=bool(item.get("pend")),
+        )
+
+    def content(self) -> dict[str, Any]:
+        """The attributes of the item, without key, version, value and profile."""
+        found: dict[str, Any] = {
+            "l": {str(hub): [*times, APART if hub in self.apart else TOGETHER] for hub, times in self.links.items()},
+            "al": sorted(map(str, self.aliases)),
+            "pr": {str(other): score for other, score in self.probable.items()},
+            "ct": sorted(map(str, self.cuts)),
+            "ap": sorted(map(str, self.aparts)),
+            "nm": self.names,
+            "sh": self.shared,
+            "w": self.together,
+            "er": self.erased,
+        }
+        return {name: value for name, value in found.items() if value not in ({}, [], False, None)}
+
+    def neighbours(self) -> set[Identifier]:
+        """The stronger identifiers that this one has a link of any kind with, cut ones left out."""
+        return {*self.links, *self.aliases, *self.probable} - self.cuts
+
+
+class IdentityKeys:
+    """Names of the identity items of a workspace; every name is a keyed hash."""
+
+    __slots__ = ("_cache", "_hasher", "workspace")
+
+    def __init__(self, workspace: str, hasher: Hasher) -> None:
+        self.workspace = workspace
+        self._hasher = hasher
+        self._cache: dict[Identifier, str] = {}
+
+    def fragment(self, found: Identifier) -> str:
+        """The fragment id of a hub, which is also the hash in all other names."""
+        fid = self._cache.get(found)
+        if fid is None:
+            if len(self._cache) > 50_000:
+                self._cache.clear()
+            fid = self._cache[found] = self._hasher.identifier(found.type, found.value)
+        return fid
+
+    def profile(self, anchor: Identifier) -> str:
+        """The profile id of the person whose best identifier this is."""
+        return "p_" + self.fragment(anchor)
+
+    def identifier_key(self, found: Identifier) -> Key:
+        """Key of an identifier item."""
+        return (f"{self.workspace}#I#{found.type}#{self.fragment(found)}", "I")
+
+    def person_key(self, pid: str) -> Key:
+        """Key of a person item."""
+        return (f"{self.workspace}#P#{pid}", "P")
+
+    def hot_key(self, found: Identifier) -> Key:
+        """Key of the hot item of an identifier's fragment."""
+        return (f"{self.workspace}#F#{self.fragment(found)}", "H")
+
+    def record_key(self, record_id: str) -> Key:
+        """Key of the mark that an operator's record was applied."""
+        return (f"{self.workspace}#O#{self._hasher.text(record_id)}", "O")
+
+
+def weaker_last(link: Iterable[Identifier], config: IdentityConfig) -> Pair:
+    """The two ends of a link, the better-ranked first."""
+    types = config.types
+    strong, weak = sorted(link, key=lambda found: (types[found.type].rank, found.type, found.value))
+    return strong, weak
+
+
+def _read(texts: Iterable[str]) -> set[Identifier]:
+    return {read_identifier(text) for text in texts}
