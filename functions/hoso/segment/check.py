@@ -9,20 +9,16 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from hoso.model.errors import InvalidInput
+from hoso.segment.event_language import Item, Where, WhereAll, WhereAny, WhereNot
 from hoso.segment.language import (
     AllOf,
     AnyOf,
     EventMeasure,
     InSegment,
-    Item,
     Not,
     Rule,
     Segment,
     Sequence,
-    Where,
-    WhereAll,
-    WhereAny,
-    WhereNot,
 )
 
 MAX_DEPTH = 8

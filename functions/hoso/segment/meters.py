@@ -24,7 +24,7 @@ looks at the event's ``received_at``: nobody asks about an earlier instant later
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import itemgetter
@@ -47,6 +47,7 @@ UNKNOWN = ["~"]
 Where = Callable[[Mapping[str, Any]], bool]
 Fold = Callable[[dict[str, Any], RuleEvent], None]
 _ts = itemgetter(0)
+State = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Meter:
 def meter_id(kind: str, *parts: object) -> str:
     """Kind and hash of what a meter looks at."""
     return kind + sha256(repr(parts).encode()).hexdigest()[:9]
+
+
+def by_time(entry: list[Any]) -> list[Any]:
+    """Sort key of entries: (ts, message id)."""
+    return entry[:2]
 
 
 def pack_integer(value: int) -> int | str:
@@ -78,9 +84,7 @@ def short_text(value: Any) -> str | None:
 
 def kept_value(value: Any) -> Any:
     """The value, or ``UNKNOWN`` when it is too large to keep."""
-    if isinstance(value, (dict, list)) or (isinstance(value, str) and len(value) > LONGEST_VALUE):
-        return value if len(repr(value)) <= LONGEST_VALUE else UNKNOWN
-    return value
+    return value if len(repr(value)) <= LONGEST_VALUE else UNKNOWN
 
 
 def newest_meter(identity: str, depth: int, where: Where | None, bounds: tuple[int, int] | None) -> Fold:
@@ -125,15 +129,15 @@ def entries_meter(
             value = read(event)
             if value is None:
                 return
-        state = states.get(identity)
-        if state is None:
-            state = states[identity] = [[], NO_CUT, {}]
+        state: State = states.setdefault(identity, [])
+        if not state:
+            state += [[], NO_CUT, {}]
         entries: list[list[Any]] = state[0]
         entry = [event.ts, event.message_id[:LONGEST_TEXT], value] if read is not None else [event.ts]
         if not entries or event.ts >= entries[-1][0]:
             entries.append(entry)
         else:
-            insort(entries, entry, key=_ts)
+            insort(entries, entry, key=by_time)
         if horizon_ms is not None:
             oldest = event.received_at - horizon_ms
             while entries and entries[0][0] <= oldest:
@@ -164,9 +168,9 @@ def totals_meter(identity: str, where: Where | None, read: Callable[[RuleEvent],
         amount = 0.0 if read is None else read(event)
         if amount is None:
             return
-        state = states.get(identity)
-        if state is None:
-            state = states[identity] = [0, 0, None, None, []]
+        state: State = states.setdefault(identity, [])
+        if not state:
+            state += [0, 0, None, None, []]
         if state[4]:
             ready = [entry for entry in state[4] if entry[0] <= event.received_at]
             state[4] = [entry for entry in state[4] if entry[0] > event.received_at]
@@ -215,7 +219,7 @@ def last_meter(identity: str, where: Where | None, read: Callable[[RuleEvent], A
         if value is None:
             return
         kept: list[list[Any]] = states.setdefault(identity, [])
-        insort(kept, [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value)], key=_by_time)
+        insort(kept, [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value)], key=by_time)
         past = bisect_right(kept, event.received_at, key=_ts)
         if past > 1:
             del kept[: past - 1]
@@ -294,9 +298,9 @@ def sequence_meter(
                 found = key(event.body)
                 if found is None:
                     return
-            state = states.get(identity)
-            if state is None:
-                state = states[identity] = [[{} for _ in steps], NO_CUT]
+            state: State = states.setdefault(identity, [])
+            if not state:
+                state += [[{} for _ in steps], NO_CUT]
             insort(state[0][place].setdefault(found, []), event.ts)
         if found is not None:
             _prune_steps(states[identity], None if horizon_ms is None else event.received_at - horizon_ms)
@@ -319,90 +323,3 @@ def _prune_steps(state: list[Any], oldest: int | None) -> None:
         return
     state[1] = max(state[1], sorted(ts for step in state[0] for instants in step.values() for ts in instants)[-CAP - 1])
     _prune_steps(state, state[1])
-
-
-def merge_meters(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The states of a person, from those of the fragments. The parts stay as they are."""
-    held = list(parts)
-    if len(held) == 1:
-        return dict(held[0])
-    merged: dict[str, Any] = {}
-    for part in held:
-        for identity, state in part.items():
-            if identity in merged and identity != SIGNATURE:
-                merged[identity] = _MERGES[identity[0]](merged[identity], state)
-            else:
-                merged[identity] = state
-    return merged
-
-
-def _merge_newest(one: list[int], two: list[int]) -> list[int]:
-    return sorted(one + two)
-
-
-def _merge_entries(one: list[Any], two: list[Any]) -> list[Any]:
-    days = {day: list(figures) for day, figures in one[2].items()}
-    for day, figures in two[2].items():
-        held = days.get(day, [0, 0, 0])
-        days[day] = [pack_integer(int(a) + int(b)) for a, b in zip(held, figures, strict=True)]
-    return [sorted(one[0] + two[0], key=_ts), max(one[1], two[1]), days]
-
-
-def _merge_totals(one: list[Any], two: list[Any]) -> list[Any]:
-    lows = [state[2] for state in (one, two) if state[2] is not None]
-    highs = [state[3] for state in (one, two) if state[3] is not None]
-    return [
-        one[0] + two[0],
-        pack_integer(int(one[1]) + int(two[1])),
-        min(lows, default=None),
-        max(highs, default=None),
-        one[4] + two[4],
-    ]
-
-
-def _merge_first(one: list[Any], two: list[Any]) -> list[Any]:
-    return one if one[:2] <= two[:2] else two
-
-
-def _merge_last(one: list[Any], two: list[Any]) -> list[Any]:
-    return sorted(one + two, key=_by_time)
-
-
-def _merge_frequent(one: list[Any], two: list[Any]) -> list[Any]:
-    counts = dict(one[0])
-    for form, count in two[0].items():
-        counts[form] = counts.get(form, 0) + count
-    return [counts, one[1] + two[1], one[2] or two[2]]
-
-
-def _merge_unique(one: list[Any], two: list[Any]) -> list[Any]:
-    seen = dict(one[0])
-    for form, instant in two[0].items():
-        seen[form] = max(instant, seen.get(form, NO_CUT))
-    return [seen, one[1] + two[1], max(one[2], two[2])]
-
-
-def _merge_sequence(one: list[Any], two: list[Any]) -> list[Any]:
-    steps: list[dict[str, list[int]]] = []
-    for first, second in zip(one[0], two[0], strict=True):
-        step = {form: list(instants) for form, instants in first.items()}
-        for form, instants in second.items():
-            step[form] = sorted(step.get(form, []) + instants)
-        steps.append(step)
-    return [steps, max(one[1], two[1])]
-
-
-def _by_time(entry: list[Any]) -> list[Any]:
-    return entry[:2]
-
-
-_MERGES: dict[str, Callable[[Any, Any], Any]] = {
-    "n": _merge_newest,
-    "e": _merge_entries,
-    "s": _merge_totals,
-    "f": _merge_first,
-    "l": _merge_last,
-    "m": _merge_frequent,
-    "u": _merge_unique,
-    "q": _merge_sequence,
-}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from hoso.segment.values import parse_day, parse_moment
@@ -49,6 +50,8 @@ class Unset:
 
 
 UNSET = Unset()
+Operand = Annotated[Any, Field(exclude_if=lambda value: value is UNSET)]
+"""What a condition compares with; left out of the written document when it is not given."""
 
 
 def check_operand(op: str, operand: Any) -> None:

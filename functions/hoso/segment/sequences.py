@@ -19,7 +19,7 @@ Chains = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A positive step after the first: ``within`` ms of the one before, ``absent`` the step that must not lie between."""
+    """A positive step after the first: at most ``within`` ms after the one before, no event of ``absent`` between."""
 
     step: int
     within: int | None

@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import override
 
 from hoso.model.time import DAY_MS
-from hoso.segment.language import Absolute, BetweenAgo, Calendar, Last
+from hoso.segment.event_language import Absolute, BetweenAgo, Calendar, Last
 from hoso.segment.operands import day_or_moment, day_range_of, duration_of
 from hoso.segment.zones import ALWAYS, NEVER, Duration, Unit, Zone, unit_first_day, unit_index
 
@@ -285,6 +285,7 @@ class AbsoluteWindow(EventWindow):
 
     def __init__(self, low: int, high: int) -> None:
         self.fixed = (low, high)
+        self.open_end = high == NEVER
         self._low, self._high = low, high
 
     @property
@@ -303,6 +304,31 @@ class AbsoluteWindow(EventWindow):
     @override
     def leaves(self, instant: int) -> int:
         return NEVER
+
+
+class SinceWindow(EventWindow):
+    """From the start of another window up to ``as_of``: what later steps of a sequence may use."""
+
+    def __init__(self, window: EventWindow) -> None:
+        self._window = window
+        self.fixed = None if window.fixed is None else (window.fixed[0], NEVER)
+
+    @property
+    @override
+    def horizon_ms(self) -> int | None:
+        return self._window.horizon_ms
+
+    @override
+    def bounds(self, as_of: int) -> Bounds:
+        return self._window.bounds(as_of)[0], as_of
+
+    @override
+    def enters(self, instant: int) -> int:
+        return instant
+
+    @override
+    def leaves(self, instant: int) -> int:
+        return self._window.leaves(instant)
 
 
 def event_window(window: Last | BetweenAgo | Calendar | Absolute | None, zone: Zone) -> EventWindow:

@@ -1,0 +1,261 @@
+"""The live engine: all active segments compiled once to closures over one person's small state (reference, section 8).
+
+A worker keeps one ``LiveRules`` per revision set. Per event: ``fold`` into the meters of the event's fragment. Per
+batch: ``affected`` names the segments whose inputs moved, ``evaluate`` answers for them. ``as_of`` must not be earlier
+than the ``received_at`` of any folded event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from hoso.segment.aggregates import Answer
+from hoso.segment.check import check_references, leaves
+from hoso.segment.conditions import (
+    consent_leaf,
+    geo_leaf,
+    has_id_leaf,
+    list_leaf,
+    score_leaf,
+    split_leaf,
+    suppressed_leaf,
+    trait_leaf,
+)
+from hoso.segment.language import (
+    AllOf,
+    AnyOf,
+    Consent,
+    EventMeasure,
+    Everyone,
+    Geo,
+    HasId,
+    InSegment,
+    Not,
+    OnList,
+    Rule,
+    ScoreTest,
+    Segment,
+    Split,
+    Suppressed,
+    Trait,
+)
+from hoso.segment.language import Sequence as Steps
+from hoso.segment.measures import Leaf, event_leaf
+from hoso.segment.merging import merge_meters
+from hoso.segment.meters import SIGNATURE, Fold
+from hoso.segment.person import PersonState, RuleEvent, Verdict
+from hoso.segment.registry import Registry
+from hoso.segment.sequence_leaf import sequence_leaf
+from hoso.segment.values import split_path
+from hoso.segment.zones import NEVER, Zone, zone
+
+__all__ = ["LiveRules", "PersonState", "RuleEvent", "Verdict", "compile_live", "merge_meters"]
+
+ENGINE_VERSION = 1
+"""Part of every rule set's version: raise it when the meaning or the state of meters changes."""
+ANY_EVENT = "*"
+CONSENT, IDENTIFIERS, LISTS, SCORES, SUPPRESSED = "$consent", "$identifiers", "$lists", "$scores", "$suppressed"
+"""Names to pass to ``affected`` beside trait names when these parts of a person changed."""
+
+
+class LiveRules:
+    """Compiled segments. ``version`` changes when the set of documents or the engine does."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        known = {segment.key: segment for segment in segments}
+        for segment in segments:
+            check_references(segment, known)
+        registry = Registry()
+        compiler = _Compiler(known, registry)
+        self._leaves = {key: compiler.segment(key) for key in sorted(known)}
+        meters = registry.build()
+        self.keys = frozenset(known)
+        self.version = _fingerprint([segment.model_dump(mode="json", by_alias=True) for segment in segments])
+        self.signature = _fingerprint([meter.id for meter in meters])[:8]
+        self.meter_ids = tuple(meter.id for meter in meters)
+        self._any: list[Fold] = [meter.fold for meter in meters if meter.names is None]
+        self._by_name: dict[str, list[Fold]] = {}
+        for name in sorted({name for meter in meters for name in meter.names or ()}):
+            self._by_name[name] = [meter.fold for meter in meters if meter.names is None or name in meter.names]
+        self._readers = _readers(known)
+        self._touched: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
+
+    def fold(self, meters: dict[str, Any], event: RuleEvent) -> None:
+        """Count one new event (never a duplicate) into a fragment's meters."""
+        if not meters:
+            meters[SIGNATURE] = self.signature
+        for fold in self._by_name.get(event.name, self._any):
+            fold(meters, event)
+
+    def missing(self, meters: Mapping[str, Any]) -> bool:
+        """Whether these meters were kept for other rules, so that they have to be folded again from the timeline."""
+        return bool(meters) and meters.get(SIGNATURE) != self.signature
+
+    def affected(self, event_names: Iterable[str], trait_names: Iterable[str]) -> frozenset[str]:
+        """The segments whose answer these events, and changes of these traits, may move.
+
+        ``trait_names`` are top-level names, and ``$consent $identifiers $lists $scores $suppressed`` for those parts.
+        For a person seen for the first time, or after a merge or split, all segments (``keys``) are to be evaluated.
+        """
+        asked = (frozenset(event_names), frozenset(trait_names))
+        found = self._touched.get(asked)
+        if found is None:
+            events, traits = asked
+            names = [("event", name) for name in events] + [("trait", name) for name in traits]
+            if events:
+                names.append(("event", ANY_EVENT))
+            found = frozenset[str]().union(*(self._readers.get(name, frozenset()) for name in names))
+            if len(self._touched) > 10_000:
+                self._touched.clear()
+            self._touched[asked] = found
+        return found
+
+    def evaluate(self, person: PersonState, as_of: int, keys: Iterable[str] | None = None) -> dict[str, Verdict]:
+        """The verdicts of these segments (all when None); unknown keys are left out."""
+        wanted = self._leaves if keys is None else keys
+        if person.deleted:
+            return {key: _NOBODY for key in wanted if key in self._leaves}
+        verdicts: dict[str, Verdict] = {}
+        for key in wanted:
+            leaf = self._leaves.get(key)
+            if leaf is not None:
+                holds, until = leaf(person, as_of)
+                verdicts[key] = Verdict(holds is True, None if until >= NEVER else until, holds is None)
+        return verdicts
+
+
+_NOBODY = Verdict(False, None)
+
+
+def compile_live(segments: Sequence[Segment]) -> LiveRules:
+    """Compile segments, the ones that they refer to among them. Raises ``InvalidSegment`` for a broken reference."""
+    return LiveRules(segments)
+
+
+class _Compiler:
+    def __init__(self, known: Mapping[str, Segment], registry: Registry) -> None:
+        self._known = known
+        self._registry = registry
+        self._done: dict[str, Leaf] = {}
+
+    def segment(self, key: str) -> Leaf:
+        if key not in self._done:
+            segment = self._known[key]
+            self._done[key] = self._rule(segment.rule, zone(segment.timezone))
+        return self._done[key]
+
+    def _rule(self, rule: Rule, zone: Zone) -> Leaf:
+        if isinstance(rule, (AllOf, AnyOf)):
+            # parts that look at no event come first: they are cheap and often decide for ever
+            parts = sorted(rule.of, key=_reads_events)
+            leaves = [self._rule(part, zone) for part in parts]
+            return leaves[0] if len(leaves) == 1 else _group(leaves, stopper=isinstance(rule, AnyOf))
+        if isinstance(rule, Not):
+            return _negation(self._rule(rule.of, zone))
+        if isinstance(rule, InSegment):
+            return self.segment(rule.key)
+        if isinstance(rule, EventMeasure):
+            return event_leaf(rule, zone, self._registry)
+        if isinstance(rule, Steps):
+            return sequence_leaf(rule, zone, self._registry)
+        return _person_leaf(rule, zone)
+
+
+def _person_leaf(
+    rule: Everyone | Trait | OnList | Consent | Suppressed | HasId | ScoreTest | Geo | Split, zone: Zone
+) -> Leaf:
+    if isinstance(rule, Everyone):
+        return lambda _person, _as_of: (True, NEVER)
+    if isinstance(rule, Trait):
+        return trait_leaf(rule, zone)
+    if isinstance(rule, OnList):
+        return list_leaf(rule)
+    if isinstance(rule, Consent):
+        return consent_leaf(rule)
+    if isinstance(rule, Suppressed):
+        return suppressed_leaf(rule)
+    if isinstance(rule, HasId):
+        return has_id_leaf(rule)
+    if isinstance(rule, ScoreTest):
+        return score_leaf(rule, zone)
+    return geo_leaf(rule) if isinstance(rule, Geo) else split_leaf(rule)
+
+
+def _group(parts: Sequence[Leaf], *, stopper: bool) -> Leaf:
+    """``any`` (stopper True) or ``all`` (False). One part with the stopper's answer decides.
+
+    The group cannot turn before the last of the deciding parts does, or, where none decides, before the first part.
+    """
+
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        decided = -1
+        earliest = NEVER
+        unsure = False
+        for part in parts:
+            holds, until = part(person, as_of)
+            if holds is None:
+                unsure = True
+                earliest = min(earliest, until)
+            elif holds is stopper:
+                if until >= NEVER:
+                    return stopper, NEVER
+                decided = max(decided, until)
+            elif until < earliest:
+                earliest = until
+        if decided >= 0:
+            return stopper, decided
+        return (None if unsure else not stopper), earliest
+
+    return leaf
+
+
+def _negation(part: Leaf) -> Leaf:
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        holds, until = part(person, as_of)
+        return (None if holds is None else not holds), until
+
+    return leaf
+
+
+def _reads_events(rule: Rule) -> bool:
+    return any(isinstance(leaf, (EventMeasure, Steps, InSegment)) for leaf in leaves(rule))
+
+
+def _readers(known: Mapping[str, Segment]) -> dict[tuple[str, str], frozenset[str]]:
+    """Which segments read an input, those that they refer to included."""
+    inputs: dict[str, set[tuple[str, str]]] = {}
+
+    def of(key: str) -> set[tuple[str, str]]:
+        if key not in inputs:
+            inputs[key] = found = set[tuple[str, str]]()
+            for leaf in leaves(known[key].rule):
+                found |= of(leaf.key) if isinstance(leaf, InSegment) else _inputs(leaf)
+        return inputs[key]
+
+    readers: dict[tuple[str, str], set[str]] = {}
+    for key in known:
+        for name in of(key):
+            readers.setdefault(name, set()).add(key)
+    return {name: frozenset(keys) for name, keys in readers.items()}
+
+
+def _inputs(leaf: Rule) -> set[tuple[str, str]]:
+    if isinstance(leaf, EventMeasure):
+        return {("event", name) for name in leaf.event}
+    if isinstance(leaf, Steps):
+        return {("event", name) for step in leaf.steps for name in step.event}
+    if isinstance(leaf, Trait):
+        return {("trait", split_path(leaf.name)[0])}
+    if isinstance(leaf, Geo):
+        return {("trait", split_path(leaf.trait)[0])}
+    parts = {Consent: CONSENT, HasId: IDENTIFIERS, OnList: LISTS, ScoreTest: SCORES, Suppressed: SUPPRESSED}
+    return {("trait", name) for kind, name in parts.items() if isinstance(leaf, kind)}
+
+
+def _fingerprint(content: Any) -> str:
+    text = orjson.dumps([ENGINE_VERSION, content], option=orjson.OPT_SORT_KEYS, default=str)
+    return sha256(text).hexdigest()[:16]
