@@ -38,7 +38,7 @@ class Turns:
             try:
                 self.wait(number)
                 jobs[number](number)
-            except BaseException as error:  # noqa: BLE001  handed on to the caller below
+            except BaseException as error:
                 failures.append(error)
             finally:
                 with self._moved:

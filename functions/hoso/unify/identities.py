@@ -171,15 +171,14 @@ class Identities:
             item = items.get(one)
             if item is not None and ("pend" in item or told.ts <= item.get("er", told.ts - 1)):
                 return False
-        if any(not self._has_link(told.hub, other, told.ts, items) for other in told.ids if other != told.hub):
-            return False
-        previous = told.previous
-        if previous is not None and previous != told.hub:
-            if previous.type != told.hub.type:
-                return self._has_link(told.hub, previous, told.ts, items)
-            strong, weak = weaker_last((told.hub, previous), self.config)
-            if str(strong) not in (items[weak] or {}).get("al", ()):
+        linked = [other for other in told.ids if other != told.hub]
+        if told.previous is not None and told.previous != told.hub:
+            if told.previous.type != told.hub.type:
+                linked.append(told.previous)
+            elif not self._has_alias(told.hub, told.previous, items):
                 return False
+        if not all(self._has_link(told.hub, other, told.ts, items) for other in linked):
+            return False
         return not self.config.names or told.name is None or self._has_name(told, told.name, items[told.hub])
 
     def _has_link(self, hub: Identifier, other: Identifier, ts: int, items: Items) -> bool:
@@ -192,6 +191,10 @@ class Identities:
             windowed = any(self.config.types[end.type].window_ms is not None for end in (strong, weak))
             return bool(item.get("sh")) and not windowed
         return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
+
+    def _has_alias(self, hub: Identifier, previous: Identifier, items: Items) -> bool:
+        strong, weak = weaker_last((hub, previous), self.config)
+        return str(strong) in (items[weak] or {}).get("al", ())
 
     def _has_name(self, told: Evidence, name: str, item: Item | None) -> bool:
         names: dict[str, int] = (item or {}).get("nm", {})

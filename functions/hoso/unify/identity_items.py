@@ -74,11 +74,11 @@ class Known:
             "ct": sorted(map(str, self.cuts)),
             "ap": sorted(map(str, self.aparts)),
             "nm": self.names,
-            "sh": self.shared,
+            "sh": self.shared or None,
             "w": self.together,
             "er": self.erased,
         }
-        return {name: value for name, value in found.items() if value not in ({}, [], False, None)}
+        return {name: value for name, value in found.items() if value is not None and value not in ({}, [])}
 
     def neighbours(self) -> set[Identifier]:
         """The stronger identifiers that this one has a link of any kind with, cut ones left out."""
