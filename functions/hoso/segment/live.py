@@ -45,8 +45,7 @@ from hoso.segment.language import (
 )
 from hoso.segment.language import Sequence as Steps
 from hoso.segment.measures import Leaf, event_leaf
-from hoso.segment.merging import merge_meters
-from hoso.segment.meters import SIGNATURE, Fold
+from hoso.segment.meters import SIGNATURE, Fold, merge_meters
 from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.segment.registry import Registry
 from hoso.segment.sequence_leaf import sequence_leaf

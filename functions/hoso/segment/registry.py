@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hoso.segment import meters
+from hoso.segment import folding, meters
 from hoso.segment.event_language import Where
 from hoso.segment.filters import Filter, event_filter
 from hoso.segment.person import RuleEvent
@@ -52,7 +52,7 @@ class Registry:
         return self._request(
             ("n", *self._what(names, where, zone), bounds),
             names,
-            lambda identity, extent: meters.newest_meter(identity, extent or 1, test, bounds),
+            lambda identity, extent: folding.newest_meter(identity, extent or 1, test, bounds),
             depth,
         )
 
@@ -64,7 +64,7 @@ class Registry:
         return self._request(
             ("e", *self._what(names, where, zone), bounds, of, form),
             names,
-            lambda identity, extent: meters.entries_meter(identity, test, read, extent, bounds),
+            lambda identity, extent: folding.entries_meter(identity, test, read, extent, bounds),
             window.horizon_ms,
         )
 
@@ -79,7 +79,7 @@ class Registry:
         return self._request(
             ("e", tuple(sorted(names)), "projected", bounds, paths),
             names,
-            lambda identity, extent: meters.entries_meter(identity, None, project, extent, bounds),
+            lambda identity, extent: folding.entries_meter(identity, None, project, extent, bounds),
             window.horizon_ms,
         )
 
@@ -89,14 +89,14 @@ class Registry:
         return self._request(
             ("s", *self._what(names, where, zone), of),
             names,
-            lambda identity, _: meters.totals_meter(identity, test, read),
+            lambda identity, _: folding.totals_meter(identity, test, read),
             None,
         )
 
     def ends(self, kind: str, names: tuple[str, ...], where: Where | None, zone: Zone, of: str) -> Ref:
         """The first (``f``) or the last (``l``) value."""
         test, read = self.filter(where, zone), _read(of, "raw") or _timestamp
-        make = meters.first_meter if kind == "f" else meters.last_meter
+        make = folding.first_meter if kind == "f" else folding.last_meter
         return self._request(
             (kind, *self._what(names, where, zone), of), names, lambda identity, _: make(identity, test, read), None
         )
@@ -107,7 +107,7 @@ class Registry:
         return self._request(
             ("m", *self._what(names, where, zone), of),
             names,
-            lambda identity, _: meters.frequent_meter(identity, test, read),
+            lambda identity, _: folding.frequent_meter(identity, test, read),
             None,
         )
 
@@ -117,7 +117,7 @@ class Registry:
         return self._request(
             ("u", *self._what(names, where, zone), of),
             names,
-            lambda identity, extent: meters.unique_meter(identity, test, read, extent),
+            lambda identity, extent: folding.unique_meter(identity, test, read, extent),
             horizon_ms,
         )
 
@@ -134,7 +134,7 @@ class Registry:
         return self._request(
             ("q", tuple(self._what(names, where, zone) for names, where in steps), same),
             tuple(name for names, _ in steps for name in names),
-            lambda identity, extent: meters.sequence_meter(identity, tests, key, extent),
+            lambda identity, extent: folding.sequence_meter(identity, tests, key, extent),
             horizon_ms,
         )
 
