@@ -12,12 +12,12 @@ from hoso.collect.events import MAX_ID_BYTES, Frame, admit
 from hoso.collect.parse import (
     REFUSED,
     Batch,
-    Rejected,
     parse_batch,
     parse_object,
     reject_oversized,
     reject_too_deep,
 )
+from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import Identifier
 from hoso.model.record import MAX_RAW_BYTES, Row, compress, encode
@@ -44,7 +44,7 @@ class Taken:
     """What became of the events of a request. ``records`` are partition keys and bytes for the stream."""
 
     accepted: int
-    rejected: list[Rejected]
+    rejected: list[BadRow]
     records: list[tuple[str, bytes]]
 
 
@@ -58,7 +58,7 @@ def open_batch(raw: bytes) -> Batch:
 def open_single(raw: bytes) -> Batch:
     """A single event as a batch of one. Raises ``InvalidInput``, see ``parse_object``."""
     event = parse_object(raw)
-    return Batch(envelope={}, events=[event])
+    return Batch(envelope={"writeKey": event.get("writeKey")}, events=[event])
 
 
 def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) -> Taken:
@@ -93,7 +93,7 @@ def _with_envelope(batch: Batch, frame: Frame) -> Frame:
     return replace(frame, sent_at=frame.sent_at if sent_at is None else sent_at, **common)
 
 
-def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], list[Rejected]]:
+def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], list[BadRow]]:
     """The good events under their hubs, and all refused ones."""
     hubs: dict[Identifier, list[Row]] = {}
     rejected = list(batch.rejected)
@@ -112,10 +112,10 @@ def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], lis
     return hubs, rejected
 
 
-def _rejected(index: int, body: Any, error: InvalidInput) -> Rejected:
+def _rejected(index: int, body: Any, error: InvalidInput) -> BadRow:
     message_id: object = cast("dict[str, Any]", body).get("messageId") if type(body) is dict else None
     named = message_id if type(message_id) is str and len(message_id) <= MAX_ID_BYTES else None
-    return Rejected(index, named, error.code, error.message, body)
+    return BadRow(index, named, error.code, error.message, body)
 
 
 def _pack(

@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 
 from hoso.collect.scan import MAX_DIGITS, Layout, depth_of, find_events, holds_long_number, may_hold_long_number
+from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.record import MAX_DEPTH, nests_too_deep
 
@@ -23,17 +24,6 @@ MAX_KEYS = 2_000
 FEW_KEYS_BYTES = 8_000
 """An event, or a body, of fewer bytes cannot hold more than ``MAX_KEYS`` keys."""
 _MESSAGE_ID = re.compile(rb'"messageId"\s*:\s*"([^"\\]{1,200})"')
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """One refused event: its place in the batch, why, and what it was (its raw text where it cannot be parsed)."""
-
-    index: int
-    message_id: str | None
-    code: str
-    reason: str
-    payload: Any
 
 
 class Refused:
@@ -49,7 +39,7 @@ class Batch:
 
     envelope: dict[str, Any]
     events: list[Any]
-    rejected: list[Rejected] = field(default_factory=list[Rejected])
+    rejected: list[BadRow] = field(default_factory=list[BadRow])
     layout: Layout | None = None
 
 
@@ -215,7 +205,7 @@ def _reject(batch: Batch, index: int, text: bytes, fault: InvalidInput) -> None:
     named = _MESSAGE_ID.search(text)
     message_id = named.group(1).decode("utf-8", "replace") if named else None
     batch.events[index] = REFUSED
-    batch.rejected.append(Rejected(index, message_id, fault.code, fault.message, text_of(text)))
+    batch.rejected.append(BadRow(index, message_id, fault.code, fault.message, text_of(text)))
 
 
 def _too_large() -> InvalidInput:

@@ -11,8 +11,11 @@ ATTEMPTS = 3
 
 
 @cache
-def client(service: str) -> Any:
-    """The client of a service. Imported late, so that a handler pays only for the services it uses."""
+def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS) -> Any:
+    """The client of a service. Imported late, so that a handler pays only for the services it uses.
+
+    A caller that retries by itself within a budget asks for one attempt and a shorter time-out.
+    """
     import botocore.session
     from botocore.config import Config
 
@@ -21,7 +24,7 @@ def client(service: str) -> Any:
         service,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
         ),
     )

@@ -1,0 +1,49 @@
+"""Image pixels for e-mail: an event in the query of a GET (tracking API, section 2)."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+
+from hoso.model.errors import InvalidInput
+
+GIF = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+"""A transparent image of one pixel."""
+
+_MAX_DEPTH = 4
+
+
+def pixel_event(query: Mapping[str, str]) -> dict[str, Any]:
+    """The event of a pixel: ``data`` holds it as base64 JSON (Segment), or the query names its members (RudderStack).
+
+    A dotted name sets a member inside: ``properties.campaign=tet``.
+
+    Raises:
+        InvalidInput: ``invalid_event``, the data is no base64 of a JSON object.
+    """
+    if "data" in query:
+        return _from_data(query["data"])
+    event: dict[str, Any] = {}
+    for name, value in query.items():
+        *path, last = name.split(".", _MAX_DEPTH)
+        inner = event
+        for step in path:
+            held = inner.setdefault(step, {})
+            inner = cast("dict[str, Any]", held) if type(held) is dict else {}
+        inner[last] = value
+    return event
+
+
+def _from_data(data: str) -> dict[str, Any]:
+    try:
+        text = b64decode(data.replace("-", "+").replace("_", "/").replace(" ", "+") + "=" * (-len(data) % 4))
+        event = orjson.loads(text)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("data is not base64 of JSON", code="invalid_event") from error
+    if type(event) is not dict:
+        raise InvalidInput("data is not a JSON object", code="invalid_event")
+    return cast("dict[str, Any]", event)

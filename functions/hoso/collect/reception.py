@@ -1,0 +1,229 @@
+"""The ingestion API: from one HTTP request to stored events and an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from hoso.collect import answers, credentials
+from hoso.collect.answers import Reply
+from hoso.collect.body import decode, sent_bytes
+from hoso.collect.documents import rudderstack_config, segment_settings
+from hoso.collect.events import Frame
+from hoso.collect.intake import Hash, Sender, open_batch, open_single, take
+from hoso.collect.parse import Batch, text_of
+from hoso.collect.paths import Place, find
+from hoso.collect.pixels import pixel_event
+from hoso.collect.quarantine import quarantine
+from hoso.collect.sources import Source, WriteKeys
+from hoso.model.bad_row import BadRow
+from hoso.model.errors import HosoError, InvalidInput, Transient, Unauthorized, UnsupportedMediaType
+from hoso.model.time import parse_instant
+from hoso.platform.clock import Clock
+from hoso.platform.objects import Objects
+from hoso.platform.stream import Stream
+
+STAGE = "collect"
+_OWN_CONNECTION = frozenset({"web", "mobile"})
+_MAX_USER_AGENT = 512
+_KEY_IN_TEXT = re.compile(rb'"writeKey"\s*:\s*"([^"\\]{1,200})"')
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as the gateway hands it over; header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: str | None
+    is_base64: bool
+    source_ip: str
+
+
+class MissingKey(Unauthorized):
+    """The request carries no write key at all."""
+
+    code = "missing_write_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """Everything that a request needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty."""
+
+    keys: WriteKeys
+    stream: Stream
+    objects: Objects
+    hasher: Callable[[str], Hash]
+    clock: Clock
+    new_id: Callable[[], str]
+    public_url: str = ""
+
+    def receive(self, request: HttpRequest) -> Reply:
+        """The answer to a request. Bad input is never a 5xx, and a 2xx names stored events only."""
+        place = find(request.path)
+        if place is None:
+            return answers.refused(404, "not_found", "no such address")
+        if request.method == "OPTIONS":
+            return answers.preflight()
+        if request.method != place.method:
+            return answers.refused(405, "method_not_allowed", f"use {place.method}", allow=f"{place.method}, OPTIONS")
+        if place.job == "metrics":
+            return answers.accepted(0, ())
+        try:
+            return self._answer(request, place)
+        except Unauthorized as error:
+            return answers.bad_key(missing=isinstance(error, MissingKey))
+        except Transient as error:
+            _report("not stored", code=error.code, reason=error.message)
+            return answers.unavailable()
+
+    def _answer(self, request: HttpRequest, place: Place) -> Reply:
+        if place.job == "settings":
+            if self.keys.find(place.key) is None:
+                return answers.refused(404, "invalid_write_key", "unknown: invalid write key")
+            return answers.document(segment_settings(place.key, self.public_url or _address(request)))
+        if place.job == "source_config":
+            source = self._source(credentials.from_headers(request.headers) or credentials.from_query(request.query))
+            return answers.document(rudderstack_config(source.key, source.name, source.workspace))
+        if place.job == "pixel":
+            return self._pixel(request, place)
+        return self._collect(request, place)
+
+    def _collect(self, request: HttpRequest, place: Place) -> Reply:
+        """A POST with events. A key in the headers is checked before the body is touched."""
+        key = credentials.from_headers(request.headers)
+        if key is None and place.jitsu:
+            key = credentials.from_jitsu_header(request.headers)
+        source = self._source(key) if key is not None else None
+        try:
+            raw = decode(request.body, is_base64=request.is_base64, headers=request.headers)
+            batch = open_batch(raw) if place.job == "batch" else open_single(raw)
+        except (InvalidInput, UnsupportedMediaType) as fault:
+            return self._refuse_all(request, source, fault)
+        if source is None:
+            source = self._source(_key_in(request, batch))
+        return self._store(request, place, source, raw, batch)
+
+    def _store(self, request: HttpRequest, place: Place, source: Source, raw: bytes, batch: Batch) -> Reply:
+        """Put the good events on the stream, the bad ones into quarantine."""
+        now = self.clock()
+        frame = Frame(now, self.new_id, place.kind, parse_instant(request.headers.get("sentat")))
+        sender = Sender(source.workspace, source.key, _origin(request, source))
+        try:
+            taken = take(raw, batch, frame, sender, self.hasher(source.workspace))
+        except InvalidInput as fault:
+            return self._refuse_all(request, source, fault)
+        if taken.records:
+            self.stream.put(taken.records)
+        if taken.rejected:
+            self._quarantine(source, now, taken.rejected, parse_instant(batch.envelope.get("sentAt")) or frame.sent_at)
+            if not taken.accepted:
+                return answers.all_refused(taken.rejected, batch=place.job == "batch")
+        return answers.accepted(taken.accepted, taken.rejected)
+
+    def _pixel(self, request: HttpRequest, place: Place) -> Reply:
+        """An event in a query. The image is shown whatever happens; only what may be tried again is no 200."""
+        try:
+            event = pixel_event(request.query)
+            batch = Batch({"writeKey": event.get("writeKey")}, [event])
+            source = self._source(credentials.from_headers(request.headers) or _key_in(request, batch))
+            self._store(request, place, source, b"", batch)
+        except Transient as error:
+            _report("not stored", code=error.code, reason=error.message)
+            return answers.pixel(503)
+        except (InvalidInput, Unauthorized) as error:
+            _report("pixel refused", code=error.code)
+        return answers.pixel(200)
+
+    def _source(self, key: str | None) -> Source:
+        if key is None:
+            raise MissingKey("no write key")
+        source = self.keys.find(key)
+        if source is None:
+            raise Unauthorized("invalid write key", code="invalid_write_key")
+        return source
+
+    def _refuse_all(self, request: HttpRequest, source: Source | None, fault: HosoError) -> Reply:
+        """Nothing of the request can be used: it goes into quarantine as it came, if its sender is known."""
+        with suppress(InvalidInput):
+            sent = sent_bytes(request.body, is_base64=request.is_base64)
+            source = source or self._source_in_text(request, sent)
+            if source is not None and sent:
+                payload = text_of(sent) if _is_text(sent) else sent
+                self._quarantine(source, self.clock(), [BadRow(0, None, fault.code, fault.message, payload)], None)
+        return answers.refused(415 if isinstance(fault, UnsupportedMediaType) else 400, fault.code, fault.message)
+
+    def _source_in_text(self, request: HttpRequest, sent: bytes) -> Source | None:
+        """The sender of a body that cannot be parsed, by the key that stands somewhere in it."""
+        key = credentials.from_query(request.query)
+        if key is None:
+            match = _KEY_IN_TEXT.search(sent)
+            key = match.group(1).decode("utf-8", "replace") if match else None
+        try:
+            return self.keys.find(key) if key else None
+        except Transient:
+            return None
+
+    def _quarantine(self, source: Source, at: int, rows: list[BadRow], sent_at: int | None) -> None:
+        """Store what was refused. The answer does not depend on it: the client has been told what is wrong."""
+        _report("refused", workspace=source.workspace, source=source.key, rows=len(rows), code=rows[0].code)
+        try:
+            quarantine(self.objects, source.workspace, STAGE, source.key, at, rows, sent_at=sent_at)
+        except Exception as error:
+            _report("quarantine failed", rows=len(rows), error=type(error).__name__)
+
+
+def _key_in(request: HttpRequest, batch: Batch) -> str | None:
+    return (
+        credentials.from_body(batch.envelope)
+        or credentials.from_query(request.query)
+        or credentials.from_first_event(batch.events)
+        or credentials.from_jitsu_header(request.headers)
+    )
+
+
+def _origin(request: HttpRequest, source: Source) -> dict[str, str]:
+    """What the connection tells of the customer; of a server's connection it would be the wrong machine."""
+    if source.kind not in _OWN_CONNECTION:
+        return {}
+    agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT]
+    return {"ip": truncated_ip(request.source_ip), "user_agent": agent}
+
+
+@lru_cache(maxsize=1_024)
+def truncated_ip(address: str) -> str:
+    """The network of an address: /24 of IPv4, /48 of IPv6; empty for what is no address.
+
+    >>> truncated_ip("203.0.113.77")
+    '203.0.113.0'
+    """
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    network = ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False)
+    return str(network.network_address)
+
+
+def _address(request: HttpRequest) -> str:
+    return f"{request.headers.get('x-forwarded-proto', 'https')}://{request.headers.get('host', '')}"
+
+
+def _is_text(sent: bytes) -> bool:
+    return not sent.startswith(b"\x1f\x8b") and b"\0" not in sent[:64]
+
+
+def _report(message: str, **fields: Any) -> None:
+    """A line in the log. It must never cost an event (reliability R56)."""
+    with suppress(Exception):
+        from hoso.platform.log import logger
+
+        logger(STAGE).warning(message, extra=fields)

@@ -1,0 +1,180 @@
+"""Sources and their write keys.
+
+Items in the ``control`` table, beside the source documents (kind ``source``):
+
+========================  ========================  ==========================================================
+pk                        sk                        what
+========================  ========================  ==========================================================
+``writekey``              ``<sha256 of the key>``   ``w`` workspace, ``s`` source; ``x`` when it was revoked
+``<workspace>#keys``      ``<source>``              ``v``; ``keys``: list of {prefix, hash, at, revoked_at}
+========================  ========================  ==========================================================
+
+A key is shown once and stored as its SHA-256 with a short public prefix (security S2). A source has at most two live
+keys, so that one can be exchanged without a gap (S3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hoso.model.errors import Conflict, InvalidInput, NotFound
+from hoso.platform.audit import audit_entry
+from hoso.platform.clock import Clock
+from hoso.platform.control import ControlStore
+from hoso.platform.dynamo import ABSENT, Put, Table, at_version, transact
+
+KIND = "source"
+MAX_LIVE_KEYS = 2
+KNOWN_TTL_MS = 30_000
+"""How long a process trusts a key it has looked up: revocation works after this time at the latest."""
+
+UNKNOWN_TTL_MS = 2_000
+_MAX_KEPT = 10_000
+_KEY_START = "wk_"
+_PREFIX_LENGTH = 11
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+SourceKind = Literal["web", "mobile", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where events come from. ``kind`` tells whether the connection is the customer's own (web, mobile)."""
+
+    workspace: str
+    key: str
+    name: str
+    kind: str
+    enabled: bool
+
+
+class WriteKeys:
+    """Finds the source of a write key; keeps what it found, good keys for up to ``KNOWN_TTL_MS``."""
+
+    def __init__(self, table: Table, control: ControlStore, clock: Clock) -> None:
+        self._table = table
+        self._control = control
+        self._clock = clock
+        self._kept: dict[str, tuple[int, Source | None]] = {}
+
+    def find(self, write_key: str) -> Source | None:
+        """The enabled source of a live key, None for every other text, whatever is wrong with it.
+
+        Raises:
+            Transient: the table does not answer: nothing is known about the key then.
+        """
+        digest = _digest(write_key)
+        now = self._clock()
+        kept = self._kept.get(digest)
+        if kept is not None and 0 <= now - kept[0] < (KNOWN_TTL_MS if kept[1] else UNKNOWN_TTL_MS):
+            return kept[1]
+        source = self._look_up(digest)
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        self._kept[digest] = (now, source)
+        return source
+
+    def _look_up(self, digest: str) -> Source | None:
+        held = self._table.get(("writekey", digest), consistent=True)
+        if held is None or "x" in held:
+            return None
+        try:
+            body = self._control.get(held["w"], KIND, held["s"]).body
+        except NotFound:
+            return None
+        return Source(held["w"], held["s"], body["name"], body["kind"], True) if body["enabled"] else None
+
+
+class SourceAdmin:
+    """Makes and lists sources and keys of one workspace; every change is audited."""
+
+    def __init__(self, table: Table, client: Any, control: ControlStore, clock: Clock, workspace: str) -> None:
+        self._table = table
+        self._client = client
+        self._control = control
+        self._clock = clock
+        self._workspace = workspace
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every source with its settings and the prefixes of its keys, by name."""
+        keys = {item["sk"]: item["keys"] for item in self._table.query_all(f"{self._workspace}#keys")}
+        documents = self._control.all(self._workspace, KIND)
+        return [
+            {**_shown(document.key, document.body), "keys": _shown_keys(keys.get(document.key, []))}
+            for document in sorted(documents.values(), key=lambda document: document.key)
+        ]
+
+    def put(self, key: str, settings: Mapping[str, Any], actor: str) -> dict[str, Any]:
+        """Make or change a source. ``settings``: name, kind, enabled.
+
+        Raises:
+            InvalidInput: the source's key is not made of small letters, digits, ``-`` and ``_``.
+        """
+        if _NAME.fullmatch(key) is None:
+            raise InvalidInput("a source's key is 1 to 63 small letters, digits, - or _", code="invalid_key")
+        document = self._control.put(self._workspace, KIND, key, settings)
+        entry = audit_entry(self._table, self._workspace, self._clock(), actor, "source.put", key)
+        self._table.put(entry.item, ABSENT)
+        return _shown(key, document.body)
+
+    def new_key(self, source: str, actor: str) -> dict[str, str]:
+        """A new write key; this answer is the only place where it is shown.
+
+        Raises:
+            NotFound: no such source.
+            Conflict: the source has two live keys; revoke one first.
+        """
+        self._control.get(self._workspace, KIND, source)
+        version, keys = self._keys_of(source)
+        if sum(key["revoked_at"] is None for key in keys) >= MAX_LIVE_KEYS:
+            raise Conflict(f"a source has at most {MAX_LIVE_KEYS} live keys", hint="revoke one first")
+        write_key = _KEY_START + secrets.token_urlsafe(24)
+        prefix, digest, now = write_key[:_PREFIX_LENGTH], _digest(write_key), self._clock()
+        keys.append({"prefix": prefix, "hash": digest, "at": now, "revoked_at": None})
+        owner = {"pk": "writekey", "sk": digest, "w": self._workspace, "s": source}
+        self._write_keys(source, version, keys, Put(self._table, owner, ABSENT), actor, "key.new", prefix)
+        return {"key": write_key, "prefix": prefix}
+
+    def revoke(self, source: str, prefix: str, actor: str) -> None:
+        """Take a key out of use, at once in the table and after ``KNOWN_TTL_MS`` at the latest in every process.
+
+        Raises:
+            NotFound: the source has no such key. Revoking twice is harmless.
+        """
+        version, keys = self._keys_of(source)
+        held = next((key for key in keys if key["prefix"] == prefix), None)
+        if held is None:
+            raise NotFound("the source has no key with this prefix")
+        if held["revoked_at"] is not None:
+            return
+        held["revoked_at"] = self._clock()
+        gone = {"pk": "writekey", "sk": held["hash"], "w": self._workspace, "s": source, "x": held["revoked_at"]}
+        self._write_keys(source, version, keys, Put(self._table, gone), actor, "key.revoke", prefix)
+
+    def _keys_of(self, source: str) -> tuple[int, list[dict[str, Any]]]:
+        held = self._table.get((f"{self._workspace}#keys", source), consistent=True)
+        return (held["v"], held["keys"]) if held else (0, [])
+
+    def _write_keys(
+        self, source: str, version: int, keys: list[dict[str, Any]], owner: Put, actor: str, action: str, prefix: str
+    ) -> None:
+        listed = {"pk": f"{self._workspace}#keys", "sk": source, "v": version + 1, "keys": keys}
+        entry = audit_entry(self._table, self._workspace, self._clock(), actor, action, f"{source}/{prefix}")
+        transact(self._client, [Put(self._table, listed, at_version(version)), owner, entry])
+
+
+def _digest(write_key: str) -> str:
+    return hashlib.sha256(write_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shown(key: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": key, "name": body["name"], "kind": body["kind"], "enabled": body["enabled"]}
+
+
+def _shown_keys(keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"prefix": key["prefix"], "at": key["at"], "revoked_at": key["revoked_at"]} for key in keys]

@@ -1,0 +1,91 @@
+"""Objects in the bucket: put once under a name, read, list. Keys are built by the callers from encoded parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from hoso.model.errors import NotFound, Transient
+
+_EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"})
+
+
+class Objects:
+    """One bucket."""
+
+    __slots__ = ("_bucket", "_client")
+
+    def __init__(self, bucket: str, client: Any) -> None:
+        self._bucket = bucket
+        self._client = client
+
+    def put(self, key: str, body: bytes | BinaryIO, content_type: str = "application/octet-stream") -> None:
+        """Write an object, over what is there. Raises ``Transient``."""
+        self._call("put_object", Key=key, Body=body, ContentType=content_type)
+
+    def put_once(self, key: str, body: bytes | BinaryIO, content_type: str = "application/octet-stream") -> bool:
+        """Write an object unless the name is taken (reliability R24); answers whether it wrote. Raises ``Transient``.
+
+        The name must be a function of the content: then a taken name means that a former try has written it.
+        """
+        try:
+            self._call("put_object", Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            if _code(error) in _EXISTS:
+                return False
+            raise
+        return True
+
+    def get(self, key: str) -> bytes:
+        """The bytes of an object. Raises ``NotFound``, ``Transient``."""
+        try:
+            answer = self._call("get_object", Key=key)
+        except ClientError as error:
+            if _code(error) in _ABSENT:
+                raise NotFound("no such object") from error
+            raise
+        return cast("bytes", answer["Body"].read())
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Names under a prefix, in their order."""
+        for page in self._pages(Prefix=prefix):
+            for entry in cast("list[dict[str, str]]", page.get("Contents", [])):
+                yield entry["Key"]
+
+    def folders(self, prefix: str) -> list[str]:
+        """The next parts of the names under a prefix that ends in a slash, each with its slash, in their order."""
+        found: list[str] = []
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            found += [entry["Prefix"] for entry in cast("list[dict[str, str]]", page.get("CommonPrefixes", []))]
+        return found
+
+    def delete(self, key: str) -> None:
+        """Remove an object; none there is fine. Raises ``Transient``."""
+        self._call("delete_object", Key=key)
+
+    def _pages(self, **request: Any) -> Iterator[dict[str, Any]]:
+        while True:
+            page = self._call("list_objects_v2", **request)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _call(self, operation: str, **request: Any) -> dict[str, Any]:
+        try:
+            return getattr(self._client, operation)(Bucket=self._bucket, **request)
+        except ClientError as error:
+            if _code(error) in _TRANSIENT:
+                raise Transient(f"the bucket says {_code(error)}") from error
+            raise
+        except BotoCoreError as error:
+            raise Transient(f"{operation}: {type(error).__name__}") from error
+
+
+def _code(error: ClientError) -> str:
+    response = cast("dict[str, Any]", error.response)
+    return str(response.get("Error", {}).get("Code", ""))
