@@ -23,10 +23,9 @@ looks at the event's ``received_at``: nobody asks about an earlier instant later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from operator import itemgetter
 from typing import Any
 
 from hoso.segment.person import RuleEvent
@@ -42,10 +41,7 @@ LONGEST_VALUE = 256
 UNKNOWN = ["~"]
 """Stands for a value that is too large to keep."""
 
-Where = Callable[[Mapping[str, Any]], bool]
 Fold = Callable[[dict[str, Any], RuleEvent], None]
-_ts = itemgetter(0)
-State = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
