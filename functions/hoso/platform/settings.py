@@ -30,6 +30,8 @@ class Settings(BaseModel):
     """ARN of the nightly state machine."""
     mail_from: str = ""
     mail_configuration_set: str = ""
+    dead_letters: str = ""
+    """URL of the queue that takes what a channel gave up."""
     public_url: str = ""
     """Address under which the world reaches the ingest API; empty means: as the request says."""
     config_ttl_ms: int = 5_000
