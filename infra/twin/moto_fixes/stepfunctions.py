@@ -1,0 +1,5 @@
+"""Step Functions."""
+
+
+def patch() -> None:
+    """Put the repairs in place."""
