@@ -50,7 +50,7 @@ class Hot:
     page: str | None = None
     meters: Json = field(default_factory=dict[str, Any])
     rules: str = ""
-    shown: Consents = field(default_factory=dict)
+    shown: Consents = field(default_factory=Consents)
     conflicts: int = 0
     rest: Json = field(default_factory=dict[str, Any])
 
@@ -60,12 +60,21 @@ class Cold:
     """The part of a fragment that says who the person is. Every member is a last-writer-wins fold."""
 
     version: int = 0
-    traits: Traits = field(default_factory=dict)
-    said: Consents = field(default_factory=dict)
-    orders: Orders = field(default_factory=dict)
+    traits: Traits = field(default_factory=Traits)
+    said: Consents = field(default_factory=Consents)
+    orders: Orders = field(default_factory=Orders)
     base: Base = field(default_factory=Base)
     overflow: Json = field(default_factory=dict[str, Any])
     rest: Json = field(default_factory=dict[str, Any])
+
+
+@dataclass(slots=True)
+class Fragment:
+    """One fragment of a person, as read or as folded."""
+
+    fid: str
+    hot: Hot
+    cold: Cold
 
 
 class New(NamedTuple):
@@ -189,7 +198,7 @@ def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
     )
 
 
-_HOT_KEYS = frozenset("pk sk v hub o n f l r rt rf g m rv c x".split())
+_HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x"])
 _COLD_KEYS = frozenset({"pk", "sk", "v", "b"})
 
 

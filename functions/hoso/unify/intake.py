@@ -37,12 +37,12 @@ class Delivery(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A record that cannot be worked on, with its bytes."""
+    """A record that cannot be worked on, with its bytes and its arrival on the stream (UTC ms)."""
 
     place: int
     blob: bytes
+    arrived_at: int
     code: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -61,20 +61,21 @@ class Group:
 
 def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -> Delivery | Refusal:
     """One Kinesis record (event source mapping) as work, or why it is none."""
-    data: Any = raw.get("kinesis", {}).get("data", "")
+    kinesis: Any = raw.get("kinesis", {})
+    data: Any = kinesis.get("data", "")
+    arrived_at = int(kinesis.get("approximateArrivalTimestamp", 0) * 1_000)
     try:
         blob = b64decode(data, validate=True)
     except (ValueError, TypeError):
-        return Refusal(place, str(data).encode("utf-8", "replace"), "bad_record", "not base64")
+        return Refusal(place, str(data).encode("utf-8", "replace"), arrived_at, "bad_record")
     if len(blob) > MAX_RECORD_BYTES:
-        return Refusal(place, blob, "record_too_large", "the packed record fits no timeline page")
+        return Refusal(place, blob, arrived_at, "record_too_large")
     try:
         record = unpack(blob)
-    except InvalidInput as error:
-        return Refusal(place, blob, error.code, error.message)
-    fault = _fault_of_record(record)
-    if fault is not None:
-        return Refusal(place, blob, "bad_record", fault)
+    except InvalidInput:
+        return Refusal(place, blob, arrived_at, "bad_record")
+    if not _is_record(record):
+        return Refusal(place, blob, arrived_at, "bad_record")
     bad: dict[int, str] = {}
     digests: list[bytes] = []
     for position, event in enumerate(record.events):
@@ -126,13 +127,10 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
     return [told for held in ends.values() for told in dict.fromkeys(held)]
 
 
-def _fault_of_record(record: Record) -> str | None:
+def _is_record(record: Record) -> bool:
     kind, value = record.hub
-    if not (_text(record.workspace) and "#" not in record.workspace and _text(kind) and _text(value)):
-        return "workspace and hub must be text"
-    if not (isinstance(record.source, str) and _instant(record.received_at)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return "source must be text and the receipt an instant"
-    return None if record.events else "no event in it"
+    named = _text(record.workspace) and "#" not in record.workspace and _text(kind) and _text(value)
+    return named and type(record.source) is str and _instant(record.received_at) and bool(record.events)
 
 
 def _fault_of_event(event: Event, record: Record, config: IdentityConfig) -> str | None:

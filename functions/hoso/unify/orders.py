@@ -124,8 +124,9 @@ def put(orders: Orders, base: Base, overflow: Json, event: Event) -> bool:
     elif event.name in _CANCELLED:
         order.cancelled = True
     elif event.message_id in order.refunds or len(order.refunds) < _MAX_REFUNDS:
-        amount = micros(given.get("total"))
-        order.refunds = {**order.refunds, event.message_id: amount if amount is not None else micros(given.get("revenue"))}
+        named = [micros(given.get(name)) for name in ("total", "revenue")]
+        amount = next((amount for amount in named if amount is not None), None)
+        order.refunds = {**order.refunds, event.message_id: amount}
     return order.wire() != before
 
 

@@ -6,7 +6,7 @@ united by their id, consent follows the last statement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from hoso.segment.live import merge_meters
 from hoso.segment.person import PersonState
 from hoso.unify import consent, orders
 from hoso.unify.consent import Consents
-from hoso.unify.fragments import Cold, Hot
+from hoso.unify.fragments import Fragment
 from hoso.unify.traits import Trait, Traits
 
 Json = dict[str, Any]
@@ -52,18 +52,9 @@ class Person:
     rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-@dataclass(slots=True)
-class Fragment:
-    """One fragment of a person, as read or as folded."""
-
-    fid: str
-    hot: Hot
-    cold: Cold
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One person, merged. Times are UTC ms; ``totals`` are whole units; ``meters`` feed the live rules."""
+    """One person, merged. Times are UTC ms; ``totals`` are whole units."""
 
     workspace: str
     person: Person
@@ -72,7 +63,6 @@ class Profile:
     totals: Json
     first_seen: int | None
     last_seen: int | None
-    meters: Json
     overflow: Json
     fragments: tuple[Fragment, ...]
 
@@ -87,7 +77,7 @@ class Profile:
         return self.person.version > 0 or any(fragment.hot.version for fragment in self.fragments)
 
 
-_PERSON_KEYS = frozenset("pk sk v ids fr m sp due dirty to".split())
+_PERSON_KEYS = frozenset(["pk", "sk", "v", "ids", "fr", "m", "sp", "due", "dirty", "to"])
 
 
 def person_of(item: Json | None, pid: str, fid: str | None = None, hub: tuple[str, str] | None = None) -> Person:
@@ -153,7 +143,6 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment]) -> Prof
         },
         first_seen=min(firsts, default=None),
         last_seen=max(lasts, default=None),
-        meters=merge_meters([part.hot.meters for part in parts]),
         overflow=overflow,
         fragments=parts,
     )
@@ -168,20 +157,22 @@ def merge_traits(parts: Iterable[Traits]) -> Traits:
     return {name: found[0] if len(found) == 1 else _newest(found) for name, found in entries.items()}
 
 
-def state(profile: Profile) -> PersonState:
-    """What the live rules see of a profile."""
-    present = {name: entry for name, entry in profile.traits.items() if entry.value is not None}
+def rule_state(person: Person, fragments: Sequence[Fragment]) -> PersonState:
+    """What the live rules see of a person that consists of these fragments."""
+    traits = merge_traits(part.cold.traits for part in fragments)
+    statements = consent.merge([*(part.cold.said for part in fragments), *(part.hot.shown for part in fragments)])
     identifiers: dict[str, list[str]] = {}
-    for kind, value in profile.person.identifiers:
+    for kind, value in person.identifiers:
         identifiers.setdefault(kind, []).append(value)
+    meters = [part.hot.meters for part in fragments]
     return PersonState(
-        id=profile.pid,
-        split_id=profile.person.split_id,
-        traits={name: entry.value for name, entry in present.items()},
-        trait_since={name: entry.since for name, entry in present.items()},
+        id=person.pid,
+        split_id=person.split_id,
+        traits={name: entry.value for name, entry in traits.items() if entry.value is not None},
+        trait_since={name: entry.since for name, entry in traits.items() if entry.value is not None},
         identifiers=identifiers,
-        consent={key: entry.state for key, entry in profile.consent.items() if entry.state != "unset"},
-        meters=profile.meters,
+        consent={key: entry.state for key, entry in statements.items() if entry.state != "unset"},
+        meters=meters[0] if len(meters) == 1 else merge_meters(meters),
     )
 
 

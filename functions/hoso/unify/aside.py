@@ -1,0 +1,41 @@
+"""What the consumer keeps aside: rows for the quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hoso.model.bad_row import BadRow
+from hoso.model.record import Event
+
+DUPLICATE = "duplicate"
+"""Code, and stage, of an event that uses the message id of another one."""
+_REASONS = {
+    "bad_record": "not a packed record",
+    "record_too_large": "the packed record fits no timeline page",
+    "bad_message_id": "the message id is no text of 1 to 1,024 characters",
+    "bad_timestamp": "the time is no instant between the year 2000 and one day after the receipt",
+    "bad_event_name": "the event name is no text of 1 to 1,024 characters",
+    "bad_body": "the event is no object",
+    "bad_identifiers": "the identifiers are no pairs of text",
+    "contradictory_identifiers": "one event names two values of an identifier of which a person has one",
+    "cannot_be_folded": "the event cannot be applied to a profile",
+    DUPLICATE: "another event with this messageId and other content was stored before",
+    "item_too_large": "the profile would grow over the size that the table takes",
+}
+
+Quarantine = Callable[[str, str, str, int, Sequence[BadRow]], None]
+"""Keeps rows: workspace ("" when it could not be read), stage, source, time of receipt (UTC ms). Safe to repeat."""
+
+
+def event_row(position: int, event: Event, code: str) -> BadRow:
+    """The row of an event. What came straight from the stream may have a message id of any type."""
+    message_id: Any = event.message_id
+    return BadRow(
+        position, message_id if isinstance(message_id, str) else None, code, _REASONS.get(code, code), event.body
+    )
+
+
+def record_row(blob: bytes, code: str) -> BadRow:
+    """The row of a record that is none."""
+    return BadRow(0, None, code, _REASONS.get(code, code), blob)

@@ -1,0 +1,48 @@
+"""Kinesis → state: one batch of packed records (see ``hoso.unify.consumer``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from hoso.collect.quarantine import quarantine
+from hoso.model.bad_row import BadRow
+from hoso.platform.aws import client
+from hoso.platform.log import logger
+from hoso.platform.objects import Objects
+from hoso.platform.settings import Settings
+from hoso.unify.build import Parts
+from hoso.unify.consumer import Consumer
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answers with the lowest sequence number that has to come again, if any (ReportBatchItemFailures)."""
+    records: list[dict[str, Any]] = event["Records"]
+    tally = consumer().consume(records, context.get_remaining_time_in_millis)
+    logger("unify").info("batch", extra=tally.summary())
+    failed = min(tally.failed, default=None)
+    failures = [] if failed is None else [{"itemIdentifier": records[failed]["kinesis"]["sequenceNumber"]}]
+    return {"batchItemFailures": failures}
+
+
+@cache
+def consumer() -> Consumer:
+    """The consumer of this process."""
+    settings = Settings.from_env(os.environ)
+    parts = Parts(settings)
+    objects = Objects(settings.bucket, client("s3"))
+
+    def keep(workspace: str, stage: str, source: str, at: int, rows: Sequence[BadRow]) -> None:
+        quarantine(objects, workspace or settings.workspace, stage, source, at, rows)
+
+    return Consumer(
+        parts.store,
+        parts.identities,
+        parts.rulebook,
+        keep,
+        parts.clock,
+        keep_days=settings.timeline_days,
+        dedupe_days=settings.dedupe_days,
+    )

@@ -1,0 +1,178 @@
+"""One fragment's share of a batch: judge what is new, fold it, prepare its pages (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hoso.model.record import Event
+from hoso.segment.live import CONSENT
+from hoso.unify import consent, dedupe, pages, traits
+from hoso.unify.dedupe import Arrival
+from hoso.unify.fragments import BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of, needs_cold
+from hoso.unify.intake import Group
+
+if TYPE_CHECKING:
+    from hoso.segment.live import LiveRules
+
+Item = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Where an event stands: the delivery's number within the group, and the position in its record."""
+
+    delivery: int
+    position: int
+
+
+class Aside(NamedTuple):
+    """An event that is kept aside: for which reason, and with which content."""
+
+    place: Place
+    code: str
+    event: Event
+
+
+@dataclass(slots=True)
+class Part:
+    """A group with the state that it meets, and what became of both.
+
+    ``hot_item`` and ``cold_item`` are as read (None: not stored), ``rebuilt`` are meters made anew for new rules.
+    After ``fold``: ``fragment`` is the new state, ``pages`` its new timeline pages, ``changed`` whether it has to be
+    written, ``fresh`` the number of new events, ``aside`` the events for the quarantine, ``change`` what was touched.
+    """
+
+    group: Group
+    fid: str
+    hot_item: Item | None = None
+    cold_item: Item | None = None
+    rebuilt: Item | None = None
+    hot: Hot = field(init=False)
+    fragment: Fragment = field(init=False)
+    pages: list[Item] = field(default_factory=list[Item])
+    changed: bool = False
+    fresh: int = 0
+    aside: list[Aside] = field(default_factory=list[Aside])
+    change: Change = field(default_factory=Change)
+    arrivals: list[Arrival] = field(default_factory=list[Arrival])
+    places: list[Place] = field(default_factory=list[Place])
+    sources: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        for number, delivery in enumerate(self.group.deliveries):
+            record = delivery.record
+            for position, event in enumerate(record.events):
+                if position in delivery.bad:
+                    self.aside.append(Aside(Place(number, position), delivery.bad[position], event))
+                    continue
+                self.arrivals.append((event, record.received_at, delivery.digests[position]))
+                self.places.append(Place(number, position))
+                self.sources.append(record.source)
+
+    @property
+    def hub(self) -> tuple[str, str]:
+        """The hub as a plain pair."""
+        return (self.group.hub.type, self.group.hub.value)
+
+    @property
+    def pk(self) -> str:
+        """Partition key of the fragment's items."""
+        return f"{self.group.workspace}#F#{self.fid}"
+
+    def meet(self, hot_item: Item | None) -> None:
+        """Take the stored hot item in."""
+        self.hot_item = hot_item
+        self.hot = hot_of(hot_item, self.hub)
+
+    @property
+    def needs_cold(self) -> bool:
+        """Whether the cold item has to be read for the fold."""
+        return needs_cold(event for event, _, _ in self.arrivals)
+
+    @property
+    def names(self) -> set[str]:
+        """Names of all events of the batch, repeats included."""
+        return {event.name for event, _, _ in self.arrivals}
+
+    @property
+    def trait_names(self) -> set[str]:
+        """Names of all traits that events of the batch write, repeats included, as the live rules name them."""
+        names = {name for event, _, _ in self.arrivals for name in traits.written(event) or ()}
+        if (
+            "marketingConsent" in names
+            or any(event.name in consent.EVENTS for event, _, _ in self.arrivals)
+            or any(self._shows_news(event) for event, _, _ in self.arrivals)
+        ):
+            names.add(CONSENT)
+        return names
+
+    def fold(self, stored: Mapping[bytes, Event], rules: LiveRules, keep_days: int) -> None:
+        """Fold what is new. ``stored`` are the events that the pages hold for the suspects of this part.
+
+        An event that cannot be folded is set aside, and the rest is folded without it (reliability R10).
+        """
+        while True:
+            judged = dedupe.sort(self.hot.ring, self.arrivals, stored)
+            try:
+                self._fold(judged, rules, keep_days)
+            except BadEvent as error:
+                bad = judged.fresh[error.position]
+                self.aside.append(Aside(self.places[bad], "cannot_be_folded", self.arrivals[bad][0]))
+                del self.arrivals[bad], self.places[bad], self.sources[bad]
+                self.meet(self.hot_item)
+            else:
+                return
+
+    def _fold(self, judged: dedupe.Sorted, rules: LiveRules, keep_days: int) -> None:
+        hot, cold = self.hot, cold_of(self.cold_item)
+        self.fragment = Fragment(self.fid, hot, cold)
+        if self.rebuilt is not None:
+            hot.meters = deepcopy(self.rebuilt)
+        hot.rules = rules.version
+        self.changed, self.fresh = bool(judged.entries), len(judged.fresh)
+        if not self.changed:
+            return
+        highest = hot.last
+        self.change = fold(hot, cold, self._news(judged.fresh), rules)
+        hot.ring = hot.ring.add(judged.entries)
+        hot.conflicts += len(judged.conflicts)
+        self.aside += [Aside(self.places[found], "duplicate", self.arrivals[found][0]) for found in judged.conflicts]
+        hot.version += 1
+        cold.version += self.change.cold
+        made = pages.chain(
+            self.pk,
+            self._stays(judged.fresh),
+            version=hot.version,
+            previous=hot.page,
+            highest=highest,
+            keep_days=keep_days,
+        )
+        self.pages, hot.page = made.pages, made.newest
+
+    def _shows_news(self, event: Event) -> bool:
+        """Whether a consent banner shows another state than the stored one."""
+        context = event.body.get("context")
+        if type(context) is not dict or not ("consent" in context or "consentManagement" in context):
+            return False
+        held = self.hot.shown
+        return any(key not in held or held[key].state != statement.state for key, statement in consent.shown(event, ""))
+
+    def _news(self, fresh: Sequence[int]) -> list[New]:
+        arrivals, sources = self.arrivals, self.sources
+        return [New(arrivals[found][0], sources[found], arrivals[found][1]) for found in fresh]
+
+    def _stays(self, fresh: Sequence[int]) -> list[pages.Stay]:
+        """The records that hold at least one new event, each with the positions of all its other events."""
+        kept: dict[int, set[int]] = {}
+        for found in fresh:
+            place = self.places[found]
+            kept.setdefault(place.delivery, set()).add(place.position)
+        stays: list[pages.Stay] = []
+        for number, positions in sorted(kept.items()):
+            delivery = self.group.deliveries[number]
+            every = range(len(delivery.record.events))
+            skip = frozenset(every) - positions if len(positions) < len(every) else frozenset[int]()
+            stays.append(pages.Stay(delivery.blob, delivery.record, delivery.digests, skip))
+        return stays

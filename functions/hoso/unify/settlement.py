@@ -1,0 +1,204 @@
+"""What verdicts change for a person: memberships, the lists of members, the timer, the announcements (pure).
+
+All of it is written in one transaction with the versions it rests on (docs/data-model.md, invariants 1 and 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import orjson
+
+from hoso.model.time import DAY_MS, SECOND_MS
+from hoso.platform.dynamo import Item, Key
+from hoso.platform.ids import content_id
+from hoso.segment.person import Verdict
+from hoso.unify.profiles import Membership, Person
+
+MEMBER_SHARDS = 16
+DUE_SHARDS = 8
+SLOT_MS = 300_000
+MOST_TRANSITIONS = 25
+"""Changes in one transaction; a person with more gets them in further rounds."""
+_OUTBOX_TTL_MS = 7 * DAY_MS
+_DUE_TTL_MS = 7 * DAY_MS
+
+
+class Reason(NamedTuple):
+    """Why a membership changed. ``kind``: event, time, merge, nightly or rule."""
+
+    kind: str
+    message_id: str | None = None
+    event: str | None = None
+
+
+@dataclass(slots=True)
+class Settlement:
+    """A person after the verdicts, with the items that belong to the change.
+
+    ``puts`` and ``drops`` are member items, ``due`` the timer to arm, ``outbox`` the announcements, ``relisted`` and
+    ``unlisted`` the member items that only follow a merge. ``complete`` is false when there was more to change than
+    one transaction takes.
+    """
+
+    person: Person
+    puts: list[Item] = field(default_factory=list[Item])
+    drops: list[Key] = field(default_factory=list[Key])
+    outbox: list[Item] = field(default_factory=list[Item])
+    due: Item | None = None
+    relisted: list[Item] = field(default_factory=list[Item])
+    unlisted: list[Key] = field(default_factory=list[Key])
+    complete: bool = True
+
+
+def settle(
+    workspace: str,
+    person: Person,
+    verdicts: Mapping[str, Verdict],
+    revisions: Mapping[str, int],
+    *,
+    at: int,
+    reason: Callable[[str], Reason],
+    every: bool = False,
+) -> Settlement | None:
+    """What these verdicts, given at the instant ``at``, change; None when nothing has to be written.
+
+    ``every`` says that all segments were evaluated: then the person is clean afterwards, and memberships of segments
+    that no longer exist end. A verdict that is *spilled* leaves the last answer as it is.
+    """
+    memberships = dict(person.memberships)
+    version = person.version + 1
+    answer = Settlement(person)
+    changed = False
+    for key, verdict in sorted(_with_vanished(verdicts, person, revisions, every=every).items()):
+        held = memberships.get(key)
+        if verdict.spilled:
+            continue
+        if verdict.member == (held is not None):
+            if held is not None and _stale(held, verdict, revisions[key], at):
+                memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
+                answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
+                changed = True
+            continue
+        if len(answer.outbox) >= MOST_TRANSITIONS:
+            answer.complete = False
+            break
+        cause = reason(key)
+        revision = revisions.get(key, held.revision if held else 0)
+        if verdict.member:
+            memberships[key] = Membership(revision, at, verdict.until, cause.message_id)
+            answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
+        else:
+            del memberships[key]
+            answer.drops.append(member_key(workspace, person.pid, key))
+        kind = "segment.entered" if verdict.member else "segment.exited"
+        answer.outbox.append(_announcement(workspace, person.pid, kind, key, revision, version, cause, at))
+        changed = True
+    due = _due(person, verdicts, at, every=every)
+    cleaned = every and answer.complete and (person.dirty or "ab" in person.rest)
+    if not (changed or cleaned or due != person.due):
+        return None
+    if due is not None and due != person.due:
+        answer.due = due_item(workspace, person.pid, due)
+    rest = person.rest
+    if cleaned:
+        former: list[str] = [*rest.get("ab", ())]
+        answer.unlisted = [member_key(workspace, pid, key) for pid in former for key in person.memberships]
+        if former:
+            answer.relisted = [member_item(workspace, person.pid, key, held) for key, held in memberships.items()]
+        rest = {name: value for name, value in rest.items() if name != "ab"}
+    answer.person = replace(
+        person,
+        version=version,
+        memberships=memberships,
+        due=due,
+        dirty=person.dirty and not cleaned,
+        split_id=person.split_id or person.pid,
+        rest=rest,
+    )
+    return answer
+
+
+def member_key(workspace: str, pid: str, segment: str) -> Key:
+    """Key of a person's entry in a segment's list of members."""
+    return f"{workspace}#S#{segment}#{_shard(pid, MEMBER_SHARDS)}", pid
+
+
+def member_item(workspace: str, pid: str, segment: str, membership: Membership) -> Item:
+    """A person's entry in a segment's list of members."""
+    pk, sk = member_key(workspace, pid, segment)
+    item: Item = {"pk": pk, "sk": sk, "since": membership.since, "rev": membership.revision}
+    return item if membership.until is None else {**item, "until": membership.until}
+
+
+def due_item(workspace: str, pid: str, due: int) -> Item:
+    """The timer entry of a person."""
+    return {
+        "pk": f"{workspace}#D#{due // SLOT_MS}#{_shard(pid, DUE_SHARDS)}",
+        "sk": pid,
+        "due": due,
+        "ttl": (due + _DUE_TTL_MS) // SECOND_MS,
+    }
+
+
+def _with_vanished(
+    verdicts: Mapping[str, Verdict], person: Person, revisions: Mapping[str, int], *, every: bool
+) -> Mapping[str, Verdict]:
+    """The verdicts, and an end to memberships in segments that are gone when everything was evaluated."""
+    gone = person.memberships.keys() - revisions.keys() if every else ()
+    known = {key: verdict for key, verdict in verdicts.items() if key in revisions}
+    return {**known, **dict.fromkeys(gone, Verdict(member=False, until=None))}
+
+
+def _stale(held: Membership, verdict: Verdict, revision: int, at: int) -> bool:
+    """Whether what is stored would lead a reader wrong: the stored time to look again is over or too late, or the
+    segment has a new revision. A time that merely moved on is left as it is: looking early does no harm."""
+    if held.revision != revision:
+        return True
+    if held.until is None or verdict.until is None:
+        return (held.until is not None and held.until <= at) or (held.until is None and verdict.until is not None)
+    return verdict.until < held.until or held.until <= at
+
+
+def _due(person: Person, verdicts: Mapping[str, Verdict], at: int, *, every: bool) -> int | None:
+    """When the sweeper has to look. It is armed lazily: an entry that fires too early arms itself again."""
+    times = [verdict.until for verdict in verdicts.values() if verdict.until is not None]
+    soonest = min(times, default=None)
+    if soonest is not None:
+        soonest = max(soonest, at + 1)
+    held = person.due
+    if held is None or held <= at:
+        return soonest if soonest is not None or every else held
+    return held if soonest is None else min(held, soonest)
+
+
+def _announcement(
+    workspace: str, pid: str, kind: str, segment: str, revision: int, version: int, cause: Reason, at: int
+) -> Item:
+    event_id = content_id(workspace, pid, kind, segment, str(revision), str(version))
+    detail: dict[str, Any] = {
+        "version": 1,
+        "event_id": event_id,
+        "workspace": workspace,
+        "type": kind,
+        "at": at,
+        "profile_id": pid,
+        "segment": segment,
+        "revision": revision,
+        "reason": {"message_id": cause.message_id, "event": cause.event, "kind": cause.kind},
+    }
+    return {
+        "pk": f"{workspace}#{pid}",
+        "sk": event_id,
+        "type": kind,
+        "detail": orjson.dumps(detail).decode(),
+        "at": at,
+        "ttl": (at + _OUTBOX_TTL_MS) // SECOND_MS,
+    }
+
+
+def _shard(pid: str, shards: int) -> int:
+    return blake2b(pid.encode(), digest_size=1).digest()[0] % shards
