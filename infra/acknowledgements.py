@@ -1,11 +1,86 @@
-"""Every finding of cdk-nag that stays, exactly, with its reason. A test counts them."""
+"""Every finding of cdk-nag that stays, by its exact id on its exact construct, with its reason. A test counts them.
+
+The two packs run as validation plugins: a synthesis with an open finding fails.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+from constructs import IConstruct
+
+from infra.constructs.channel import BusConsumer
+from infra.stacks.capability import CapabilityStack
+from infra.stacks.collect import CollectStack
+from infra.stacks.data import DataStack
+from infra.stacks.segment import SegmentStack
+
+Finding = tuple[IConstruct, str, str]
+
+ANY_RESOURCE = "AwsSolutions-IAM5[Resource::*]"
+XRAY = "X-Ray's PutTraceSegments and PutTelemetryRecords know no resources."
+MACHINE = "Log delivery and X-Ray know no resources; the other actions of this policy name theirs."
+PREFIX = "Object names are made at run time; the statement names the bucket and the one prefix that this job works on."
+EXECUTIONS = "Executions are named by workspace and date at run time; the statement names the one machine."
+NO_AUTHORIZER = (
+    "SDKs carry the write key in body, query or header; the function checks it on every route (security S1)."
+)
+PLUS_TIER = "Threat protection of Cognito is a paid plan; sign-in needs a second factor and nobody signs up alone."
+LAST_QUEUE = "This is the queue of last resort; the runbook says how its messages are redriven."
+QUEUE_REDRIVE = "What fails stays in the queue and goes to its dead letters by the queue's own redrive policy."
+
+# Which prefixes of the bucket a function works on; the statements are in the stacks.
+WORK = ("archive/", "archive-compact/", "nightly/")
+PREFIXES: dict[str, Sequence[str]] = {
+    "CollectFunction": ("quarantine/",),
+    "ArchiveFunction": ("archive/", "quarantine/", "aws/lambda/"),
+    "CollectAdminFunction": ("quarantine/",),
+    "ConsumeFunction": ("quarantine/", "aws/lambda/"),
+    "OutboxFunction": ("aws/lambda/",),
+    "SqlFunction": WORK,
+    "SegmentAdminFunction": ("nightly/",),
+    **{f"Nightly{step}Function": WORK for step in ("Compact", "Snapshot", "Evaluate", "Apply", "Report")},
+}
 
 
-def acknowledge(app: cdk.App) -> None:
-    """Check the app with both packs."""
+def check(app: cdk.App, data: DataStack, capabilities: Sequence[CapabilityStack]) -> int:
+    """Let both packs check the app, less the acknowledged findings. Answers how many those are."""
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
+    count = 0
+    for construct, finding, reason in findings(data, capabilities):
+        cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=finding, reason=reason))
+        count += 1
+    return count
+
+
+def findings(data: DataStack, capabilities: Sequence[CapabilityStack]) -> Iterator[Finding]:
+    """The acknowledged findings."""
+    files = data.stack_name + ":ExportsOutputFnGetAttFiles8E6940B8ArnD8EE6C03"
+    yield data.users, "AwsSolutions-COG8", PLUS_TIER
+    for capability in capabilities:
+        yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
+        for name, function in capability.functions.items():
+            if capability.parameters.tracing:
+                yield function.policy, ANY_RESOURCE, XRAY
+            for prefix in PREFIXES.get(name, ()):
+                yield function.policy, f"AwsSolutions-IAM5[Resource::{files}/{prefix}*]", PREFIX
+        for child in capability.node.children:
+            if isinstance(child, BusConsumer):
+                yield child.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
+                yield child.mapping, "Serverless-LambdaEventSourceMappingDestination", QUEUE_REDRIVE
+        if isinstance(capability, CollectStack):
+            yield capability.route, "AwsSolutions-APIG4", NO_AUTHORIZER
+        if isinstance(capability, SegmentStack):
+            yield from _nightly(capability, files)
+
+
+def _nightly(capability: SegmentStack, files: str) -> Iterator[Finding]:
+    machine = capability.get_logical_id(capability.nightly.machine.node.default_child)  # type: ignore[arg-type]
+    execution = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
+    yield capability.nightly.policy, ANY_RESOURCE, MACHINE
+    yield capability.nightly.policy, f"AwsSolutions-IAM5[Resource::{files}/nightly/*]", PREFIX
+    yield capability.nightly.policy, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS
+    admin = capability.functions["SegmentAdminFunction"].policy
+    yield admin, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS

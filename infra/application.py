@@ -9,7 +9,7 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from infra.acknowledgements import acknowledge
+from infra.acknowledgements import check
 from infra.parameters import Parameters
 from infra.stacks.activate import ActivateStack
 from infra.stacks.collect import CollectStack
@@ -40,9 +40,10 @@ def build(root: Path, outdir: str | None = None) -> cdk.App:
     unify = UnifyStack(app, f"{prefix}-unify", data=data, **common)
     segment = SegmentStack(app, f"{prefix}-segment", data=data, **common)
     activate = ActivateStack(app, f"{prefix}-activate", data=data, **common)
-    OperationsStack(app, f"{prefix}-operations", data=data, capabilities=[collect, unify, segment, activate], **common)
+    capabilities = [collect, unify, segment, activate]
+    OperationsStack(app, f"{prefix}-operations", data=data, capabilities=capabilities, **common)
     cdk.Tags.of(app).add("application", NAME.lower())
     cdk.Tags.of(app).add("stage", parameters.stage)
     if parameters.checks:
-        acknowledge(app)
+        check(app, data, capabilities)
     return app

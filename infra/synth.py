@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def synthesize(folder: Path, context: dict[str, object]) -> None:
         "CDK_CONTEXT_JSON": json.dumps(context),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  our own interpreter on our own file
         [sys.executable, str(ROOT / "app.py")], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
@@ -60,3 +61,25 @@ def _fingerprint() -> str:
 
 def _files(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+
+
+def main() -> None:
+    """``make synth``: into ``cdk.out``, twice, byte-equal. With ``--checks``: once, with cdk-nag."""
+    checks = "--checks" in sys.argv
+    folder = ROOT / "cdk.out"
+    shutil.rmtree(folder, ignore_errors=True)
+    for stage in ("prod", "dev"):
+        synthesize(folder, {"stage": stage, "checks": checks})
+    if checks:
+        print("cdk-nag: no open findings in dev and prod")  # noqa: T201
+        return
+    with tempfile.TemporaryDirectory() as again:
+        synthesize(Path(again), {"stage": "dev", "checks": False})
+        for template in sorted(folder.glob("*-dev-*.template.json")):
+            if template.read_bytes() != (Path(again) / template.name).read_bytes():
+                raise SystemExit(f"{template.name} differs between two syntheses")
+            print(f"{template.name}: {len(template.read_bytes()):,} bytes, twice the same")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

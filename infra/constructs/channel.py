@@ -52,7 +52,7 @@ class BusConsumer(Construct):
             memory_mb=job.memory_mb,
         )
         self.worker = HosoFunction(scope, f"{id}Function", job=allowed, parameters=parameters, dead_letters=self.failed)
-        lambda_.EventSourceMapping(
+        self.mapping = lambda_.EventSourceMapping(
             self,
             "Mapping",
             target=self.worker.function,
@@ -60,7 +60,8 @@ class BusConsumer(Construct):
             batch_size=BATCH,
             report_batch_item_failures=True,
             max_concurrency=concurrency,
-        ).node.add_dependency(self.worker.policy)
+        )
+        self.mapping.node.add_dependency(self.worker.policy)
         events.Rule(
             self,
             "Rule",

@@ -10,6 +10,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -41,6 +42,8 @@ class Job:
     timeout_s: int = 30
     memory_mb: int = 512
     scratch_mb: int = 512
+    asynchronous: bool = False
+    """Whether somebody starts it without waiting for its answer (a schedule)."""
 
 
 class HosoFunction(Construct):
@@ -87,8 +90,6 @@ class HosoFunction(Construct):
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE if parameters.tracing else lambda_.Tracing.DISABLED,
             dead_letter_queue=dead_letters,
-            retry_attempts=2,
-            max_event_age=cdk.Duration.hours(1),
             environment={
                 "POWERTOOLS_SERVICE_NAME": "hoso",
                 "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -96,6 +97,12 @@ class HosoFunction(Construct):
             },
         )
         self.function.node.add_dependency(self.policy)
+        if job.asynchronous:
+            self.function.configure_async_invoke(
+                retry_attempts=2,
+                max_event_age=cdk.Duration.hours(1),
+                on_failure=destinations.SqsDestination(dead_letters),
+            )
         self.errors = self.function.metric_errors(period=cdk.Duration.minutes(5))
 
     @property

@@ -39,7 +39,7 @@ def install(name: str) -> Path:
     for platform in PLATFORMS:
         command += ["--platform", platform]
     command += ["--target", str(fresh / "python"), "-r", str(LOCKS / f"{name}.txt")]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # noqa: S603  pip on our own lock
     shutil.rmtree(fresh / "python" / "bin", ignore_errors=True)
     fresh.rename(folder)
     return folder

@@ -16,7 +16,7 @@ RETRIES = 100
 
 
 class StreamConsumer(Construct):
-    """The mapping of a stream to a function (reliability R10): what still fails after all tries goes, with its payload, to S3."""
+    """The mapping of a stream to a function (reliability R10); what fails after all tries goes to S3 with its payload."""
 
     def __init__(
         self,

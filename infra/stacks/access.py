@@ -21,7 +21,7 @@ def read_control(data: DataStack) -> iam.PolicyStatement:
 
 
 def write_people(data: DataStack) -> list[iam.PolicyStatement]:
-    """The one write path of people: fragments, pages, identifiers, persons, members, with outbox rows and due entries."""
+    """The one write path of people: all their items, with outbox rows and due entries."""
     return [
         read_items(data.profiles),
         allow(
@@ -42,6 +42,12 @@ def write_people(data: DataStack) -> list[iam.PolicyStatement]:
 def objects(bucket: s3.IBucket, actions: list[str], *prefixes: str) -> iam.PolicyStatement:
     """Actions on the objects under prefixes of a bucket."""
     return allow(actions, *[bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes])
+
+
+def read_stream(data: DataStack) -> iam.PolicyStatement:
+    """What the mapping of a stream asks of a function's role."""
+    actions = ["GetRecords", "GetShardIterator", "DescribeStream", "DescribeStreamSummary", "ListShards"]
+    return allow([f"kinesis:{action}" for action in actions], data.stream.stream_arn)
 
 
 def quarantine(data: DataStack) -> iam.PolicyStatement:

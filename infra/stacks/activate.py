@@ -17,6 +17,8 @@ from infra.stacks.access import objects, read_control, read_items, tables
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
+DOCUMENTS = ("destinations", "templates", "activations")
+
 
 class ActivateStack(CapabilityStack):
     """Outbox → bus → queues → channels."""
@@ -70,6 +72,7 @@ class ActivateStack(CapabilityStack):
             "Outbox rows that the stream did not deliver",
             environment=environment,
             permissions=[*publish, allow(["dynamodb:Scan"], data.outbox.table_arn)],
+            asynchronous=True,
         )
         Schedule(
             self,
@@ -150,11 +153,8 @@ class ActivateStack(CapabilityStack):
             ],
             routes=[
                 "GET /v1/destinations",
-                *[
-                    f"{method} /v1/{kind}/{{key}}"
-                    for kind in ("destinations", "templates", "activations")
-                    for method in ("GET", "PUT")
-                ],
+                *[f"GET /v1/{kind}/{{key}}" for kind in DOCUMENTS],
+                *[f"PUT /v1/{kind}/{{key}}" for kind in DOCUMENTS],
                 "PUT /v1/products/{key}",
                 "GET /v1/deliveries",
                 "POST /v1/deliveries/redrive",

@@ -18,7 +18,7 @@ from infra.stacks.data import DataStack
 
 
 class CapabilityStack(cdk.Stack):
-    """A stack of functions over the data stack. ``functions`` holds them by logical name, ``routes`` those of the admin API."""
+    """A stack of functions over the data stack: ``functions`` by logical name, ``routes`` those of the admin API."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class CapabilityStack(cdk.Stack):
         timeout_s: int = 30,
         memory_mb: int = 512,
         scratch_mb: int = 512,
+        asynchronous: bool = False,
         routes: Sequence[str] = (),
     ) -> HosoFunction:
         """A function of this capability; ``routes`` are its method and path pairs of the admin API."""
@@ -63,6 +64,7 @@ class CapabilityStack(cdk.Stack):
             timeout_s=timeout_s,
             memory_mb=memory_mb,
             scratch_mb=scratch_mb,
+            asynchronous=asynchronous,
         )
         made = HosoFunction(self, name, job=job, parameters=self.parameters, dead_letters=self.failed)
         self.functions[name] = made
@@ -81,6 +83,7 @@ class CapabilityStack(cdk.Stack):
         timeout_s: int = 30,
         memory_mb: int = 512,
         scratch_mb: int = 512,
+        asynchronous: bool = False,
     ) -> Job:
         """What a function of this capability is, with its layers."""
         layers: list[lambda_.ILayerVersion] = [self.core]
@@ -95,4 +98,5 @@ class CapabilityStack(cdk.Stack):
             timeout_s=timeout_s,
             memory_mb=memory_mb,
             scratch_mb=scratch_mb,
+            asynchronous=asynchronous,
         )

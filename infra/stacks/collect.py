@@ -13,7 +13,7 @@ from infra.constructs.api import stage
 from infra.constructs.function import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import objects, quarantine, read_control, tables
+from infra.stacks.access import objects, quarantine, read_control, read_stream, tables
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -69,7 +69,7 @@ class CollectStack(CapabilityStack):
             ),
         )
         integration = HttpLambdaIntegration("Ingest", ingest.function)
-        api.HttpRoute(
+        self.route = api.HttpRoute(
             self, "IngestRoute", http_api=self.api, route_key=api.HttpRouteKey.DEFAULT, integration=integration
         )
         self.stage = stage(self, self.api, self.parameters, rate=2_000, burst=4_000)
@@ -83,16 +83,7 @@ class CollectStack(CapabilityStack):
             "Stream to Parquet in the archive",
             environment={"BUCKET": data.bucket.bucket_name, "STREAM": data.stream.stream_name},
             permissions=[
-                allow(
-                    [
-                        "kinesis:GetRecords",
-                        "kinesis:GetShardIterator",
-                        "kinesis:DescribeStream",
-                        "kinesis:DescribeStreamSummary",
-                        "kinesis:ListShards",
-                    ],
-                    data.stream.stream_arn,
-                ),
+                read_stream(data),
                 objects(data.bucket, ["s3:PutObject"], "archive/", "quarantine/", "aws/lambda/"),
                 allow(["s3:ListBucket"], data.bucket.bucket_arn),
             ],

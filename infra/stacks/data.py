@@ -1,4 +1,4 @@
-"""Everything that holds state: tables, stream, bucket, bus, user pool. Retained, whatever happens to the other stacks."""
+"""Everything that holds state: tables, stream, bucket, bus, user pool. Retained, whatever happens to the rest."""
 
 from __future__ import annotations
 

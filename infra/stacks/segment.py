@@ -54,6 +54,7 @@ class SegmentStack(CapabilityStack):
                 allow(["dynamodb:UpdateItem", "dynamodb:BatchWriteItem"], data.delivery.table_arn),
             ],
             timeout_s=55,
+            asynchronous=True,
         )
         Schedule(
             self,

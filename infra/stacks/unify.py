@@ -9,7 +9,7 @@ from constructs import Construct
 from infra.constructs.function import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import objects, quarantine, read_control, read_items, tables, write_people
+from infra.stacks.access import objects, quarantine, read_control, read_items, read_stream, tables, write_people
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -26,16 +26,7 @@ class UnifyStack(CapabilityStack):
             "Stream to people: duplicates, identity, state, live segments",
             environment={**everything, "BUCKET": data.bucket.bucket_name, "STREAM": data.stream.stream_name},
             permissions=[
-                allow(
-                    [
-                        "kinesis:GetRecords",
-                        "kinesis:GetShardIterator",
-                        "kinesis:DescribeStream",
-                        "kinesis:DescribeStreamSummary",
-                        "kinesis:ListShards",
-                    ],
-                    data.stream.stream_arn,
-                ),
+                read_stream(data),
                 read_control(data),
                 *write_people(data),
                 quarantine(data),
