@@ -172,6 +172,7 @@ def anchor(identifiers: Iterable[Identifier], config: IdentityConfig) -> Identif
 
 def _facts(events: Iterable[Evidence], marks: Facts, erased: Mapping[Identifier, int], config: IdentityConfig) -> Facts:
     facts = Facts(probable=marks.probable, cuts=marks.cuts, aparts=marks.aparts)
+    facts.seen.update(end for link in marks.probable for end in link)
     for told in events:
         left = strip(told, erased, config)
         if left is not None:
@@ -190,7 +191,7 @@ def _in_order(facts: Facts, config: IdentityConfig) -> list[Pair]:
             return (earliest, worse, better, _text(link))
         return (worse, -latest, better, _text(link))
 
-    guessed = [link for link in facts.probable if link not in facts.links and facts.seen.issuperset(link)]
+    guessed = facts.probable.keys() - facts.links.keys()
     return [
         *sorted(facts.links, key=key),
         *sorted(guessed, key=lambda link: (-facts.probable[link], _text(link))),

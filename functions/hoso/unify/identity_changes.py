@@ -62,9 +62,8 @@ def decide(
 
 
 def _learn(facts: Facts, told: Evidence, config: IdentityConfig) -> None:
-    """Add evidence. Links of a value that is shared already are not kept: they are ignored for good (R9)."""
-    shared = facts.shared
-    ignored = {other for other in told.ids if shared & {other, told.hub} and pair(told.hub, other) not in facts.links}
+    """Add evidence. What links to a value that is shared already is not kept: it is ignored for good (R9)."""
+    ignored = {other for other in told.ids if other in facts.shared and pair(told.hub, other) not in facts.links}
     facts.add(told._replace(ids=[other for other in told.ids if other not in ignored]), config)
     for other in ignored:
         facts.add_link(told.hub, other, told.ts)
@@ -168,6 +167,8 @@ def _entries(
             version=old.version,
             links=outside,
             apart=old.apart & outside.keys(),
+            aliases={strong for strong in old.aliases if strong not in facts.seen},
+            probable={strong: score for strong, score in old.probable.items() if strong not in facts.seen},
             names=facts.names.get(one, {} if config.names else old.names),
             shared=one in clusters.shared,
             together=facts.together.get(one) if keeps_time else None,

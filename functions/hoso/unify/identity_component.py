@@ -32,13 +32,11 @@ class Unfinished(Exception):
 @dataclass(slots=True)
 class Component:
     """A component as stored: ``known`` per identifier, ``people`` per profile id (None: no item yet), ``members``
-    per profile id, ``foreign`` the shared identifiers beside it that carry no link into it."""
+    per profile id."""
 
     known: dict[Identifier, Known] = field(default_factory=dict[Identifier, Known])
-    items: dict[Identifier, Item | None] = field(default_factory=dict[Identifier, Item | None])
     people: dict[str, Item | None] = field(default_factory=dict[str, Item | None])
     members: dict[str, list[Identifier]] = field(default_factory=dict[str, list[Identifier]])
-    foreign: set[Identifier] = field(default_factory=set[Identifier])
 
     def pid_of(self, found: Identifier, keys: IdentityKeys) -> str:
         """The profile that holds an identifier of the component."""
@@ -110,38 +108,29 @@ class ComponentReader:
         held = self._identifiers(added)
         for pid in new:
             for one in found.members[pid]:
-                item = held[one]
-                known = Known.of(item)
+                known = Known.of(held[one])
                 if (known.pid or self._keys.profile(one)) != pid:
                     raise Conflict("an identifier moved while its component was read")
-                found.known[one], found.items[one] = known, item
+                found.known[one] = known
         if any(one not in found.known for one in items):
             raise Conflict("a person changed while its component was read")
         return added
 
     def _next(self, found: Component, added: set[Identifier]) -> set[Identifier]:
-        """Identifiers next to these that belong to the component and are not in it yet."""
-        near: set[Identifier] = set()
-        for one in added:
-            known = found.known[one]
-            if not known.shared:
-                near |= known.neighbours()
+        """Identifiers next to these that are not in the component yet. A shared one is part of it, as its links count,
+        but the component does not go on beyond it: its links join nobody."""
+        open_ends = [one for one in added if not found.known[one].shared]
+        near = {end for one in open_ends for end in found.known[one].neighbours()}
         listed = {
             read_identifier(text)
-            for item in (found.people[found.pid_of(one, self._keys)] for one in added)
+            for item in (found.people[found.pid_of(one, self._keys)] for one in open_ends)
             for text in (item or {}).get("nb", ())
         }
-        outside = (near | listed) - found.known.keys()
-        for one, item in self._identifiers(outside).items():
-            known = Known.of(item)
-            linked = one in near or any(
-                end in found.known and not found.known[end].shared for end in known.neighbours()
-            )
-            if known.shared or not linked:
-                outside.discard(one)
-                if known.shared:
-                    found.foreign.add(one)
-        return outside
+        near -= found.known.keys()
+        for one, item in self._identifiers(listed - near - found.known.keys()).items():
+            if any(end in found.known and not found.known[end].shared for end in Known.of(item).neighbours()):
+                near.add(one)
+        return near
 
     def _identifiers(self, wanted: Iterable[Identifier]) -> dict[Identifier, Item | None]:
         names = {one: self._keys.identifier_key(one) for one in wanted}
