@@ -130,6 +130,7 @@ class SourceAdmin:
             Conflict: the source has two live keys; revoke one first.
         """
         self._control.get(self._workspace, KIND, source)
+        self._control.hasher(self._workspace)  # made here once: the public ingestion function may not write this table
         version, keys = self._keys_of(source)
         if sum(key["revoked_at"] is None for key in keys) >= MAX_LIVE_KEYS:
             raise Conflict(f"a source has at most {MAX_LIVE_KEYS} live keys", hint="revoke one first")

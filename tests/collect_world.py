@@ -1,0 +1,180 @@
+"""A small AWS for the tests of collect: control table, stream and bucket in moto, and the real handlers on it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+from moto import mock_aws
+
+from hoso.collect.handlers import admin, ingest
+from hoso.collect.sources import SourceAdmin
+from hoso.model.record import Record, unpack
+from hoso.platform.aws import client
+from hoso.platform.control import ControlStore
+from hoso.platform.dynamo import Table
+
+ENV = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "HOSO_CONTROL_TABLE": "control",
+    "HOSO_STREAM": "events",
+    "HOSO_BUCKET": "bucket",
+}
+NOW = 1_795_358_100_000
+CACHED = (client, ingest.reception, admin.desk)
+
+
+class World:
+    """The handlers with their tables. ``now`` is the clock (UTC ms)."""
+
+    def __init__(self, clock_file: Any) -> None:
+        self._clock_file = clock_file
+        self._shard: str | None = None
+        self.keys: dict[str, str] = {}
+        self.table = Table("control", client("dynamodb"))
+        self.advance(0)
+
+    def advance(self, offset_ms: int) -> None:
+        self._clock_file.write_text(str(offset_ms))
+
+    def source(self, name: str = "web", kind: str = "web", workspace: str = "main", enabled: bool = True) -> str:
+        """A new source with a key."""
+        control = ControlStore(self.table, client("dynamodb"), lambda: NOW, 0)
+        sources = SourceAdmin(self.table, client("dynamodb"), control, lambda: NOW, workspace)
+        sources.put(name, {"name": name, "kind": kind, "enabled": enabled}, "test")
+        key = self.keys[name] = sources.new_key(name, "test")["key"]
+        return key
+
+    def send(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+        query: str = "",
+        zipped: bool = False,
+    ) -> dict[str, Any]:
+        """The answer of the ingestion handler; ``key`` goes into Basic authorization."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        sent.setdefault("host", "cdp.example.com")
+        if key is not None:
+            sent["authorization"] = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
+        if zipped:
+            raw = gzip.compress(raw)
+            sent["content-encoding"] = "gzip"
+        return ingest.handler(gateway_event(method, path, raw, sent, query), None)
+
+    def records(self) -> list[Record]:
+        """Everything on the stream."""
+        kinesis = client("kinesis")
+        shard = kinesis.list_shards(StreamName="events")["Shards"][0]["ShardId"]
+        iterator = kinesis.get_shard_iterator(StreamName="events", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        found = kinesis.get_records(ShardIterator=iterator["ShardIterator"], Limit=10_000)["Records"]
+        return [unpack(record["Data"]) for record in found]
+
+    def events(self) -> list[dict[str, Any]]:
+        """The bodies on the stream."""
+        return [event.body for record in self.records() for event in record.events]
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """All quarantine entries."""
+        s3 = client("s3")
+        listed = s3.list_objects_v2(Bucket="bucket", Prefix="quarantine/").get("Contents", [])
+        return [json.loads(s3.get_object(Bucket="bucket", Key=entry["Key"])["Body"].read()) for entry in listed]
+
+    def manage(self, route: str, body: object = None, *, roles: str = "[admin]", **more: Any) -> tuple[int, Any]:
+        """Status and body of an admin call."""
+        event = {
+            "routeKey": route,
+            "pathParameters": more.get("path", {}),
+            "queryStringParameters": more.get("query", {}),
+            "headers": {"content-type": "application/json"},
+            "body": None if body is None else json.dumps(body),
+            "requestContext": {
+                "requestId": "r-1",
+                "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
+            },
+        }
+        answer = admin.handler(event, None)
+        return answer["statusCode"], json.loads(answer["body"])
+
+
+def gateway_event(method: str, path: str, raw: bytes, headers: dict[str, str], query: str = "") -> dict[str, Any]:
+    """An HTTP API event (payload 2.0) as the gateway makes it."""
+    from urllib.parse import parse_qsl
+
+    try:
+        text = raw.decode() if raw and "content-encoding" not in headers else None
+    except UnicodeDecodeError:
+        text = None
+    as_base64 = bool(raw) and text is None
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "queryStringParameters": dict(parse_qsl(query)) or None,
+        "requestContext": {
+            "requestId": "r-1",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.77"},
+        },
+        "body": base64.b64encode(raw).decode() if as_base64 else text,
+        "isBase64Encoded": as_base64,
+    }
+
+
+def says(answer: dict[str, Any]) -> dict[str, Any]:
+    """The JSON body of an answer."""
+    assert answer["headers"]["content-type"] == "application/json"
+    return json.loads(answer["body"])
+
+
+def track(number: int = 1, **more: Any) -> dict[str, Any]:
+    """A good track call."""
+    return {
+        "type": "track",
+        "event": "Product Viewed",
+        "anonymousId": "anon-1",
+        "messageId": f"m-{number}",
+        "properties": {"n": number},
+        **more,
+    }
+
+
+@contextmanager
+def world(folder: Any) -> Iterator[World]:
+    """An empty world."""
+    clock_file = folder / "clock"
+    with mock_aws(), patch.dict(os.environ, {**ENV, "HOSO_CLOCK_FILE": str(clock_file)}):
+        for cached in CACHED:
+            cached.cache_clear()
+        client("dynamodb").create_table(
+            TableName="control",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        client("kinesis").create_stream(StreamName="events", ShardCount=1)
+        client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        try:
+            yield World(clock_file)
+        finally:
+            for cached in CACHED:
+                cached.cache_clear()
