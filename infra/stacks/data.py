@@ -57,7 +57,7 @@ class DataStack(cdk.Stack):
             ),
             deletion_protection=True,
             removal_policy=cdk.RemovalPolicy.RETAIN,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=dynamodb.TableEncryption.DEFAULT,
             time_to_live_attribute="ttl",
             stream=stream,
         )
