@@ -117,8 +117,13 @@ def _failure(call: Call, model: Any, handler: Any, error: Any) -> Exception:
         handler.response_headers = {}
         status, headers, body = handler.serialized(ActionResult(error))
     raw = {"status_code": status, "headers": headers, "body": body.encode() if isinstance(body, str) else body}
-    parsed: Any = _parser(model.service_model.protocol).parse(raw, model.output_shape)
-    return call.client.exceptions.from_code(parsed["Error"]["Code"])(parsed, call.operation)
+    parser = _parser(model.service_model.protocol)
+    parsed = parser.parse(raw, model.output_shape)
+    code = parsed["Error"]["Code"]
+    fields = model.service_model.shape_for_error_code(code)
+    if fields is not None:
+        parsed.update(parser.parse(raw, fields))
+    return call.client.exceptions.from_code(code)(parsed, call.operation)
 
 
 _validate_map: Any = getattr(ParamValidator, "_validate_map")  # noqa: B009

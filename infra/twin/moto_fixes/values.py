@@ -101,7 +101,7 @@ def _other_number(content: str) -> tuple[Wire, int]:
         number = _EXACT.create_decimal(content)
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite() or content != content.strip() or "_" in content:
+    if not number.is_finite() or not content.isascii() or set(content) & set("_ \n\t"):
         raise MockValidationException(f"The parameter cannot be converted to a numeric value: {content}")
     if not number:
         return {"N": "0"}, 1
