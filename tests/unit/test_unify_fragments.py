@@ -147,7 +147,10 @@ def test_r19_incompressible_traits_stay_small() -> None:
 
 
 def test_r19_ten_thousand_orders_keep_their_sums() -> None:
-    told = [track(f"m{n}", n, "Order Completed", order_id=str(n), revenue=10, total=12, currency="vnd") for n in range(2_000)]
+    told = [
+        track(f"m{n}", n, "Order Completed", order_id=str(n), revenue=10, total=12, currency="vnd")
+        for n in range(2_000)
+    ]
     _, cold = folded(told[:700], told[700:])
     sums = orders.totals(cold.orders, [cold.base])
 
@@ -240,7 +243,9 @@ def test_a_withdrawal_wins_at_the_same_instant_in_both_orders() -> None:
         {"properties": {"order_id": "1", "products": [None, 3, {"quantity": "many"}], "currency": 5}},
     ],
 )
-@pytest.mark.parametrize("name", ["$identify", "$page", "Order Completed", "Order Refunded", "Consent Updated", "Unsubscribed"])
+@pytest.mark.parametrize(
+    "name", ["$identify", "$page", "Order Completed", "Order Refunded", "Consent Updated", "Unsubscribed"]
+)
 def test_r5_shapes_that_nobody_expects_are_folded(name: str, body: dict[str, Any]) -> None:
     hot, _ = folded([new("a", 1, name, body)])
 

@@ -17,6 +17,7 @@ _REASONS = {
     "bad_timestamp": "the time is no instant between the year 2000 and one day after the receipt",
     "bad_event_name": "the event name is no text of 1 to 1,024 characters",
     "bad_body": "the event is no object",
+    "nested_too_deep": "the event has more levels than the platform keeps",
     "bad_identifiers": "the identifiers are no pairs of text",
     "contradictory_identifiers": "one event names two values of an identifier of which a person has one",
     "cannot_be_folded": "the event cannot be applied to a profile",
@@ -28,12 +29,13 @@ Quarantine = Callable[[str, str, str, int, Sequence[BadRow]], None]
 """Keeps rows: workspace ("" when it could not be read), stage, source, time of receipt (UTC ms). Safe to repeat."""
 
 
-def event_row(position: int, event: Event, code: str) -> BadRow:
-    """The row of an event. What came straight from the stream may have a message id of any type."""
+def event_row(position: int, event: Event, code: str, blob: bytes) -> BadRow:
+    """The row of an event. What came straight from the stream may have a message id of any type; an event that no
+    JSON writer takes is kept as its whole record."""
     message_id: Any = event.message_id
-    return BadRow(
-        position, message_id if isinstance(message_id, str) else None, code, _REASONS.get(code, code), event.body
-    )
+    name = message_id if isinstance(message_id, str) else None
+    payload = blob if code == "nested_too_deep" else event.body
+    return BadRow(position, name, code, _REASONS.get(code, code), payload)
 
 
 def record_row(blob: bytes, code: str) -> BadRow:

@@ -282,7 +282,7 @@ class Consumer:
         record = part.group.deliveries[0].record
         for stage, odd in (("consume", False), (DUPLICATE, True)):
             rows = [
-                event_row(aside.place.position, aside.event, aside.code)
+                event_row(aside.place.position, aside.event, aside.code, part.blob(aside))
                 for aside in part.aside
                 if (aside.code == DUPLICATE) is odd
             ]
@@ -304,7 +304,7 @@ class Consumer:
         """A person's records that the table will never take: keep them aside and go on."""
         record = group.deliveries[0].record
         rows = [
-            event_row(position, event, error.code)
+            event_row(position, event, error.code, delivery.blob)
             for delivery in group.deliveries
             for position, event in enumerate(delivery.record.events)
         ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, alias_previous, contradictory
 from hoso.model.names import person_name
-from hoso.model.record import Event, Record, unpack
+from hoso.model.record import Event, Record, nests_too_deep, unpack
 from hoso.model.time import DAY_MS, EARLIEST_MS
 from hoso.unify.dedupe import message_hash
 from hoso.unify.evidence import Evidence
@@ -144,6 +144,8 @@ def _fault_of_event(event: Event, record: Record, config: IdentityConfig) -> str
         return "bad_event_name"
     if type(body) is not dict:
         return "bad_body"
+    if nests_too_deep(body):
+        return "nested_too_deep"
     if ids:
         if type(ids) is not list or not all(_pair(entry) for entry in ids):
             return "bad_identifiers"

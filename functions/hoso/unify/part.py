@@ -86,6 +86,10 @@ class Part:
         self.hot_item = hot_item
         self.hot = hot_of(hot_item, self.hub)
 
+    def blob(self, aside: Aside) -> bytes:
+        """The record in which an event came that is kept aside."""
+        return self.group.deliveries[aside.place.delivery].blob
+
     @property
     def needs_cold(self) -> bool:
         """Whether the cold item has to be read for the fold."""
