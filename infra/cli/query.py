@@ -57,9 +57,9 @@ def stored_events(connection: Connection, limit: int = 0) -> Iterator[dict[str, 
         size = min(_EVENTS_PAGE, left or _EVENTS_PAGE)
         query = (
             # literals are quoted by _literal, the rest are whole numbers
-            "SELECT message_id, received_at, profile_id, body FROM events "
+            "SELECT message_id, received_at, profile_id, body FROM events "  # noqa: S608
             f"WHERE received_at > {after_ms} OR (received_at = {after_ms} AND message_id > {_literal(after_id)}) "
-            f"ORDER BY received_at, message_id LIMIT {size}"  # noqa: S608
+            f"ORDER BY received_at, message_id LIMIT {size}"
         )
         found = connection.call("POST", "/v1/sql", {"query": query, "limit": size})["items"]
         for row in found:

@@ -1,0 +1,40 @@
+"""``make bench``: measure, print, and write ``docs/benchmarks.md``. ``ARGS=NAME`` measures one part and only prints it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import bench_collect, bench_consume, bench_imports, bench_twin
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "collect": bench_collect.measure,
+    "consume": bench_consume.measure,
+    "imports": bench_imports.measure,
+    "cost": bench_twin.cost,
+    "latency": bench_twin.latency,
+    "throughput": bench_twin.throughput,
+}
+RESULTS = Path("docs/benchmarks.json")
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(PARTS)
+    results: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
+    for name in chosen:
+        started = time.perf_counter()
+        print(f"→ {name}", flush=True)
+        results[name] = PARTS[name]()
+        print(json.dumps(results[name], indent=1), f"({time.perf_counter() - started:.0f} s)", flush=True)
+    if not sys.argv[1:]:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"written: {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
