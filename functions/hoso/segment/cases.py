@@ -145,3 +145,18 @@ def _instant(text: Any) -> int:
     if found is None:
         raise InvalidInput("an instant in the file is not a date-time", code="bad_case")
     return found
+
+
+def run_sql(vector: Mapping[str, Any], connection: Any = None) -> Outcome:
+    """A vector through the batch engine on DuckDB. The next change is the live engine's business."""
+    from hoso.segment import batch
+
+    try:
+        case = read_case(vector)
+    except InvalidSegment as error:
+        return Outcome(vector["id"], error=error.code)
+    connection = connection or batch.connect()
+    batch.create_tables(connection)
+    batch.fill_tables(connection, [case.person], ((case.person.id, event) for event in case.events))
+    found = batch.members(connection, case.segments, case.as_of, [case.segment.key])
+    return Outcome(case.id, case.person.id in found[case.segment.key])
