@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -39,13 +40,24 @@ class World:
 
     def __init__(self, clock_file: Any) -> None:
         self._clock_file = clock_file
-        self._shard: str | None = None
+        self._patches: list[Any] = []
+        self._seen: set[str] = set()
         self.keys: dict[str, str] = {}
         self.table = Table("control", client("dynamodb"))
         self.advance(0)
 
     def advance(self, offset_ms: int) -> None:
         self._clock_file.write_text(str(offset_ms))
+
+    def freeze(self, now: int) -> None:
+        """Stop the ingestion handler's clock at this instant (UTC ms)."""
+        frozen = replace(ingest.reception(), clock=lambda: now)
+        self._patches.append(patch.object(ingest, "reception", lambda: frozen))
+        self._patches[-1].start()
+
+    def close(self) -> None:
+        for patched in self._patches:
+            patched.stop()
 
     def source(self, name: str = "web", kind: str = "web", workspace: str = "main", enabled: bool = True) -> str:
         """A new source with a key."""
@@ -90,10 +102,12 @@ class World:
         return [event.body for record in self.records() for event in record.events]
 
     def quarantined(self) -> list[dict[str, Any]]:
-        """All quarantine entries."""
+        """The quarantine entries that are new since the last call."""
         s3 = client("s3")
-        listed = s3.list_objects_v2(Bucket="bucket", Prefix="quarantine/").get("Contents", [])
-        return [json.loads(s3.get_object(Bucket="bucket", Key=entry["Key"])["Body"].read()) for entry in listed]
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix="quarantine/")
+        keys = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+        fresh, self._seen = sorted(keys - self._seen), keys
+        return [json.loads(s3.get_object(Bucket="bucket", Key=key)["Body"].read()) for key in fresh]
 
     def manage(self, route: str, body: object = None, *, roles: str = "[admin]", **more: Any) -> tuple[int, Any]:
         """Status and body of an admin call."""
@@ -174,7 +188,9 @@ def world(folder: Any) -> Iterator[World]:
         client("kinesis").create_stream(StreamName="events", ShardCount=1)
         client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         try:
-            yield World(clock_file)
+            made = World(clock_file)
+            yield made
         finally:
+            made.close()
             for cached in CACHED:
                 cached.cache_clear()

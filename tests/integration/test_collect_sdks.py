@@ -52,7 +52,7 @@ def wire_event(request: dict[str, Any], key: str) -> dict[str, Any]:
 
 def sent_events(request: dict[str, Any]) -> list[dict[str, Any]]:
     body = request["body"]
-    events = body["batch"] if "batch" in body else [body]
+    events = body.get("batch", [body])
     return [{name: value for name, value in event.items() if name != "writeKey"} for event in events]
 
 

@@ -33,6 +33,7 @@ _PLAIN = frozenset({"", "identity"})
 _GZIP_NAMES = frozenset({"gzip", "x-gzip"})
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_PIECE_BYTES = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 
@@ -97,18 +98,21 @@ def check_encoding(header: str) -> str:
 def _inflate(packed: bytes, window: int) -> bytes:
     """The unpacked bytes; several gzip members are read in a row. The output never grows past the limit."""
     parts: list[bytes] = []
-    left = MAX_BODY_BYTES + 1
+    size = 0
     rest = packed
     while rest:
         decoder = zlib.decompressobj(window)
-        try:
-            part = decoder.decompress(rest, left)
-        except zlib.error as error:
-            raise InvalidInput("the compressed body is damaged", code="bad_gzip") from error
-        parts.append(part)
-        left -= len(part)
-        if left <= 0:
-            raise _too_large()
+        waiting = rest
+        while waiting and not decoder.eof:
+            try:
+                part = decoder.decompress(waiting, _PIECE_BYTES)
+            except zlib.error as error:
+                raise InvalidInput("the compressed body is damaged", code="bad_gzip") from error
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise _too_large()
+            waiting = decoder.unconsumed_tail
         if not decoder.eof:
             raise InvalidInput("the compressed body is cut off", code="bad_gzip")
         rest = decoder.unused_data.lstrip(b"\0")

@@ -141,7 +141,11 @@ def text_of(raw: bytes) -> str:
 
 def _parse_each(raw: bytes) -> Batch:
     """The thorough way: every event by itself."""
-    layout = find_events(raw, MAX_EVENTS)
+    try:
+        layout = find_events(raw, MAX_EVENTS)
+    except InvalidInput:
+        _loads(raw)  # what is wrong with the text comes before what is wrong with the batch
+        raise
     rest = raw[: layout.array_start] + b"[]" + raw[layout.array_end :]
     if may_hold_long_number(rest) and holds_long_number(rest):
         raise _long_number()

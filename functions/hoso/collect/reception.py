@@ -161,7 +161,7 @@ class Reception:
 
     def _source_in_text(self, request: HttpRequest, sent: bytes) -> Source | None:
         """The sender of a body that cannot be parsed, by the key that stands somewhere in it."""
-        key = credentials.from_query(request.query)
+        key = credentials.from_query(request.query) or credentials.from_jitsu_header(request.headers)
         if key is None:
             match = _KEY_IN_TEXT.search(sent)
             key = match.group(1).decode("utf-8", "replace") if match else None
