@@ -1,6 +1,6 @@
 """Repairs of moto 5.2.5: what is slow or wrong in it for the twin, one file per service.
 
-Each file holds a dictionary-free list of replacements made with ``replace``; nothing else in the tree patches moto.
+Every replacement is made with ``replace`` in a file's ``patch``; nothing else in the tree patches moto.
 ``apply()`` is idempotent and refuses any other version: a patch of private functions fits one version only.
 """
 
@@ -21,7 +21,8 @@ class WrongMoto(RuntimeError):
 def replace(owner: Any, name: str, value: Any) -> Any:
     """Put ``value`` in the place of ``owner.name`` until ``undo``; answers what stood there."""
     stock = getattr(owner, name)
-    _stock.append((owner, name, vars(owner).get(name, stock)))
+    own: dict[str, Any] = owner.__dict__
+    _stock.append((owner, name, own.get(name, stock)))
     setattr(owner, name, value)
     return stock
 

@@ -9,7 +9,6 @@ parser, so that a caller cannot tell the two ways apart.
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
 from contextlib import nullcontext
 from functools import cache
@@ -17,9 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from botocore.exceptions import ParamValidationError
-from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
@@ -27,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from infra.twin import calls
 from infra.twin.calls import Call, Proceed
-from infra.twin.moto_fixes.dynamodb import LOCK
+from infra.twin.moto_fixes.dynamodb import LOCK, account
 from infra.twin.moto_fixes.values import Malformed
 
 _mocked: Any = import_module("moto.core.models").botocore_stubber
@@ -73,7 +70,7 @@ def engine(call: Call, proceed: Proceed) -> dict[str, Any]:
     except (ServiceException, HTTPException) as error:
         raise _failure(call, model, handler, error) from None
     result: dict[str, Any] = json.loads(answer) if isinstance(answer, str) else answer.result or {}
-    members = model.output_shape.members if model.output_shape else {}
+    members: Any = model.output_shape.members if model.output_shape else ()
     reply = {name: entry for name, entry in result.items() if name in members and entry is not None}
     reply["ResponseMetadata"] = {"HTTPStatusCode": 200, "RequestId": "direct", "HTTPHeaders": {}, "RetryAttempts": 0}
     return reply
@@ -85,7 +82,7 @@ def _handler(call: Call) -> Any:
     handler.body = handler.params = _as_moto_reads(call)
     handler.uri_match = {}
     handler.region = call.client.meta.region_name
-    handler.current_account = os.environ.get("MOTO_ACCOUNT_ID") or DEFAULT_ACCOUNT_ID
+    handler.current_account = account()
     return handler
 
 
@@ -133,10 +130,10 @@ class _Validator(ParamValidator):
     """botocore's validator without attribute values: ``values`` checks these, faster and further."""
 
     def _validate_map(self, param: Any, shape: Any, errors: Any, name: str) -> None:
-        if shape.value.name != "AttributeValue" or type(param) is not dict:
-            _validate_map(self, param, shape, errors, name)
+        if shape.value.name != "AttributeValue" or not isinstance(param, dict):
+            _validate_map(self, param, shape, errors, name)  # pyright: ignore[reportUnknownArgumentType]
 
 
 _VALIDATOR: Any = _Validator()
 _method = cache(camelcase_to_underscores)
-_parser: Any = cache(create_parser)
+_parser: Any = cache(import_module("botocore.parsers").create_parser)

@@ -4,14 +4,15 @@ Replaced are the storage of tables (``rows``), the checks of values (``values``)
 moto's tables, request checks, expression parsers and evaluators. Legacy parameters (``QueryFilter``, ``ScanFilter``,
 ``AttributeUpdates``) are refused. What differs from stock moto on purpose:
 
-* a transaction decides first and writes then: no copies of tables; a repeated ClientRequestToken acts once in 10 minutes
-* a page that ends at ``Limit`` has a LastEvaluatedKey
+* a transaction decides first and writes then: no copies of tables
+* a repeated ClientRequestToken acts once in 10 minutes
 * calls are atomic, batches are checked before anything is written
 """
 
 from __future__ import annotations
 
 import marshal
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,24 +33,27 @@ from moto.dynamodb.exceptions import (
     MultipleTransactionsException,
     ProvidedKeyDoesNotExist,
     RangeKeyTooLong,
+    TooManyTransactionsException,
     TransactionCanceledException,
     TransactWriteSingleOpException,
 )
 from moto.dynamodb.limits import HASH_KEY_MAX_LENGTH, RANGE_KEY_MAX_LENGTH
 
-from infra.twin.moto_fixes import expressions, replace, streams
-from infra.twin.moto_fixes.rows import Attributes, Index, Key, Row, Snapshot, Store
+from infra.twin.moto_fixes import expressions, pages, replace, streams
+from infra.twin.moto_fixes.rows import Attributes, Key, Row, Snapshot, store_of
 from infra.twin.moto_fixes.values import Malformed, Wire, canonical, text_size, value
 
 LOCK = threading.RLock()
 """Held during every DynamoDB call: on AWS each is atomic."""
 TOKEN_LIFE_S = 600
+TRANSACTION_ITEMS = 100
 TRANSACTION_BYTES = 4 * 1024 * 1024
-PAGE_BYTES = 1024 * 1024
 Names = Mapping[str, str] | None
 Values = Mapping[str, Wire] | None
 Place = tuple[Key, Key]
-_backend: Any = import_module("moto.dynamodb.models").DynamoDBBackend
+_core: Any = import_module("moto.core")
+_models: Any = import_module("moto.dynamodb.models")
+_backend: Any = _models.DynamoDBBackend
 _types: Any = import_module("moto.dynamodb.models.dynamo_type")
 _table: Any = import_module("moto.dynamodb.models.table").Table
 _utilities: Any = import_module("moto.dynamodb.models.utilities")
@@ -68,10 +72,6 @@ def patch() -> None:
     """Put the repairs in place."""
     handler = _responses.DynamoHandler
     replace(_table, "put_item", put_item)
-    replace(_table, "query", query)
-    replace(_table, "scan", scan)
-    replace(_table, "all_items", _all_items)
-    replace(_table, "__len__", _length)
     replace(_backend, "get_item", get_item)
     replace(_backend, "update_item", update_item)
     replace(_backend, "delete_item", delete_item)
@@ -80,27 +80,14 @@ def patch() -> None:
     replace(handler, "transact_write_items", _once(handler.transact_write_items))
     replace(handler, "call_action", _atomic(handler.call_action))
     replace(handler, "_contains_duplicates", _contains_duplicates)
-    replace(_responses, "TRANSACTION_MAX_ITEMS", 100)
+    replace(_responses, "TRANSACTION_MAX_ITEMS", TRANSACTION_ITEMS)
     replace(_types.LimitedSizeDict, "__setitem__", dict[str, Any].__setitem__)  # ``canonical`` checks sizes, once
     plain = _plain(_utilities.dynamo_to_dict)
     replace(_utilities, "dynamo_to_dict", plain)
     replace(_responses, "dynamo_to_dict", plain)
     expressions.patch()
+    pages.patch()
     streams.patch()
-
-
-def store_of(table: Any) -> Store:
-    """The items of a moto table. It stands in ``Table.items``, so that moto's backups copy it."""
-    store = table.items
-    if type(store) is not Store:
-        store = table.items = Store(table.table_key_attrs)
-    for index in (*table.global_indexes, *table.indexes):
-        if index.name not in store.secondary:
-            parts = {"HASH": list[str](), "RANGE": list[str]()}
-            for key in index.schema:
-                parts[key["KeyType"]].append(key["AttributeName"])
-            store.index(index.name, parts["HASH"], parts["RANGE"])
-    return store
 
 
 def dump(table: Any) -> Iterator[Wire]:
@@ -117,6 +104,16 @@ def restore(table: Any, items: Iterable[Wire]) -> None:
         for item in items:
             plain, size = canonical(item)
             store.put(plain, Row(plain, size))
+
+
+def account() -> str:
+    """The account whose resources the calls of this process reach."""
+    return os.environ.get("MOTO_ACCOUNT_ID") or _core.DEFAULT_ACCOUNT_ID
+
+
+def table_named(region: str, name: str) -> Any:
+    """The moto table of a name or ARN; None if there is none."""
+    return _models.dynamodb_backends[account()][region].tables.get(name.rpartition("/")[2])
 
 
 def row_of(table: Any, attributes: Wire) -> Row | None:
@@ -189,41 +186,6 @@ def update_item(self: Any, table_name: str, key: Wire, **request: Any) -> Snapsh
     return Snapshot(plain, size)
 
 
-def query(
-    self: Any, *given: Any, hash_key_conditions: Any = (), range_key_conditions: Any = (), **legacy: Any
-) -> tuple[list[Any], int, Wire | None]:
-    """``Table.query``."""
-    _, _, _, limit, start, forward, projection, index_name, consistent, condition = given
-    if legacy:
-        raise MockValidationException("QueryFilter is not imitated: use FilterExpression")
-    index = _index_of(self, index_name, consistent)
-    types = {entry["AttributeName"]: entry["AttributeType"] for entry in self.attr}
-    sides = [(name, "=", [operand]) for name, operand in hash_key_conditions or ()]
-    sorts = list(range_key_conditions or ())
-    if any(operand.type != types[name] for name, _, operands in (*sides, *sorts) for operand in operands):
-        raise MockValidationException(
-            "One or more parameter values were invalid: Condition parameter type does not match schema type"
-        )
-    partitions = {name: operands[0].cast_value for name, _, operands in sides}
-    rows = index.find(
-        tuple(partitions[name] for name in index.partition),
-        [(comparison, [operand.cast_value for operand in operands]) for _, comparison, operands in sorts],
-        _start(index, start)[1] if start else None,
-        forward,
-    )
-    return _page(self, rows, limit, condition, projection, index_name)
-
-
-def scan(self: Any, *given: Any, segments: tuple[int | None, int | None]) -> tuple[list[Any], int, Wire | None]:
-    """``Table.scan``."""
-    filters, limit, start, condition, index_name, consistent, projection = given
-    if filters:
-        raise MockValidationException("ScanFilter is not imitated: use FilterExpression")
-    index = _index_of(self, index_name, consistent)
-    rows = index.walk(_start(index, start) if start else None, segments[0] or 0, segments[1] or 1)
-    return _page(self, rows, limit, condition, projection, index_name)
-
-
 def batch_write_item(self: Any) -> Any:
     """``DynamoHandler.batch_write_item``: all is checked before anything is written."""
     todo: list[tuple[Any, Place, Wire | None, int]] = []
@@ -242,6 +204,8 @@ def batch_write_item(self: Any) -> Any:
 
 def transact_write_items(self: Any, transact_items: list[dict[str, Any]]) -> None:
     """``DynamoDBBackend.transact_write_items``: every condition and new item first, then all writes."""
+    if len(transact_items) > TRANSACTION_ITEMS:
+        raise TooManyTransactionsException
     reasons: list[tuple[str | None, str | None, Wire | None]] = []
     writes: dict[tuple[str, Place], tuple[Any, Place, Row | None, Wire | None, int]] = {}
     for entry in transact_items:
@@ -337,12 +301,12 @@ def _place(table: Any, attributes: Wire) -> Place:
 def _key_part(attributes: Wire, name: str, kind: str, longest: int, too_long: Callable[[], Exception]) -> Any:
     if name not in attributes:
         raise ProvidedKeyDoesNotExist
-    attribute = attributes[name]
-    if type(attribute) is not dict:
+    if type(attributes[name]) is not dict:
         raise Malformed("an attribute value must be a map")
+    attribute: Wire = attributes[name]
     if kind not in attribute:
         raise InvalidAttributeTypeError(name, expected_type=kind, actual_type=next(iter(attribute), ""))
-    content = attribute[kind]
+    content: Any = attribute[kind]
     if kind == "N":
         return _types.DynamoType(value(attribute)[0]).cast_value
     if not content:
@@ -350,47 +314,6 @@ def _key_part(attributes: Wire, name: str, kind: str, longest: int, too_long: Ca
     if (len(content) if kind == "B" else text_size(content)) > longest:
         raise too_long()
     return content
-
-
-def _page(
-    table: Any, rows: Iterator[Row], limit: int | None, condition: Any, projection: Any, index_name: str | None
-) -> tuple[list[Any], int, Wire | None]:
-    """One page: at most ``limit`` items and 1 MB are looked at, the filter comes after."""
-    index = table.get_index(index_name) if index_name else None
-    found: list[Any] = []
-    size = seen = 0
-    last: Row | None = None
-    for row in rows:
-        if last and (seen == limit or size + row.size > PAGE_BYTES):
-            break
-        seen, size, last = seen + 1, size + row.size, row
-        item: Any = row.snapshot()
-        if condition is None or condition.expr(item):
-            item = index.project(item) if index else item
-            found.append(item.project(projection) if projection else item)
-    else:
-        last = last if seen == limit else None
-    if last is None:
-        return found, seen, None
-    names = [*table.table_key_attrs, *(index.schema_key_attrs if index else ())]
-    return found, seen, {name: last.plain[name] for name in names}
-
-
-def _index_of(table: Any, name: str | None, consistent: bool) -> Index:
-    store = store_of(table)
-    if name is None:
-        return store.primary
-    if consistent and table.get_index(name, error_if_not=True) in table.global_indexes:
-        raise MockValidationException("Consistent reads are not supported on global secondary indexes")
-    table.get_index(name, error_if_not=True)
-    return store.secondary[name]
-
-
-def _start(index: Index, start: Wire) -> Place:
-    place = index.key(start)
-    if place is None:
-        raise MockValidationException("The provided starting key is invalid")
-    return place
 
 
 def _once(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -433,11 +356,3 @@ def _contains_duplicates(_self: Any, keys: list[Any]) -> bool:
     """``DynamoHandler._contains_duplicates`` in one pass; keys are wire keys or texts."""
     seen = {k if isinstance(k, str) else frozenset((n, *a.items()) for n, a in k.items()) for k in keys}
     return len(seen) < len(keys)
-
-
-def _all_items(self: Any) -> list[Snapshot]:
-    return [row.snapshot() for row in store_of(self).primary.walk()]
-
-
-def _length(self: Any) -> int:
-    return len(store_of(self).primary)

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from infra.twin.moto_fixes import replace
 
+ENTRY_LIMIT = 10
+REQUEST_BYTES = 1_048_576
 _models: Any = import_module("moto.events.models")
 on_put_events: Callable[[list[dict[str, Any]]], None] | None = None
 """Where accepted entries go: each as it was put, with ``EventId`` and the bus's name in ``EventBusName``. It must
@@ -26,6 +28,13 @@ def patch() -> None:
 
 def put_events(self: Any, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``EventsBackend.put_events``; an answer per entry."""
+    if len(events) > ENTRY_LIMIT:
+        raise _models.ValidationException(
+            "1 validation error detected: Value at 'entries' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {ENTRY_LIMIT}"
+        )
+    if sum(map(entry_bytes, events)) > REQUEST_BYTES:
+        raise _models.ValidationException("Total size of the entries in the request is over the limit.")
     answers: list[dict[str, Any]] = []
     accepted: list[dict[str, Any]] = []
     for entry in events:
@@ -38,6 +47,12 @@ def put_events(self: Any, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if accepted and on_put_events is not None:
         on_put_events(accepted)
     return answers
+
+
+def entry_bytes(entry: dict[str, Any]) -> int:
+    """The size of an entry as "Calculating PutEvents event entry size" of the EventBridge guide counts it."""
+    texts = (entry.get("Source"), entry.get("DetailType"), entry.get("Detail"), *(entry.get("Resources") or ()))
+    return sum(len(text.encode()) for text in texts if text) + (14 if entry.get("Time") else 0)
 
 
 def _refusal(entry: dict[str, Any]) -> dict[str, Any] | None:

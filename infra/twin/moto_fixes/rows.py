@@ -56,15 +56,19 @@ class Snapshot:
         return self
 
     def size(self) -> int:
+        """Bytes, as DynamoDB bills them."""
         return self.bytes
 
     def to_json(self) -> dict[str, Wire]:
+        """The item in wire form."""
         return {"Attributes": self.plain}
 
     def to_regular_json(self) -> dict[str, Any]:
+        """The item as plain values."""
         return {name: _deserialize(attribute) for name, attribute in self.plain.items()}
 
     def describe_attrs(self, attributes: Sequence[str] | None = None) -> dict[str, Any]:
+        """All or some attributes, for an answer."""
         if attributes:
             return {"Item": Attributes({name: entry for name, entry in self.plain.items() if name in attributes})}
         return {"Item": self.attrs}
@@ -81,9 +85,11 @@ class Row:
 
     @property
     def plain(self) -> Wire:
+        """A copy of the item in wire form."""
         return marshal.loads(self.blob)  # noqa: S302  written above, in this process
 
     def snapshot(self) -> Snapshot:
+        """A copy of the item in the form that moto works with."""
         return Snapshot(self.plain, self.size)
 
 
@@ -120,10 +126,12 @@ class Index:
             return None
 
     def get(self, partition: Key, sort: Key) -> Row | None:
+        """The row under a key."""
         bucket = self.buckets.get(partition)
         return None if bucket is None else bucket.rows.get(sort)
 
     def put(self, partition: Key, sort: Key, row: Row) -> None:
+        """Store a row under a key."""
         bucket = self.buckets.get(partition)
         if bucket is None:
             bucket = self.buckets[partition] = Bucket(len(self._scan_order), partition)
@@ -161,7 +169,8 @@ class Index:
             start = bucket.number
             for sort in bucket.order[bisect_right(bucket.order, after[1]) :]:
                 yield bucket.rows[sort]
-        for bucket in self._scan_order[start + 1 :]:
+        for number in range(start + 1, len(self._scan_order)):
+            bucket = self._scan_order[number]
             if bucket.slice % segments == segment:
                 for sort in bucket.order:
                     yield bucket.rows[sort]
@@ -175,7 +184,7 @@ class Store:
         self.secondary: dict[str, Index] = {}
 
     def index(self, name: str, partition: Sequence[str], sort: Sequence[str]) -> Index:
-        """The index of this name, filled at its first use."""
+        """The secondary index of this name, filled at its first use."""
         if name not in self.secondary:
             index = Index(partition, (*sort, *self.primary.partition, *self.primary.sort))
             self.secondary[name] = index
@@ -184,6 +193,7 @@ class Store:
         return self.secondary[name]
 
     def put(self, plain: Wire, row: Row) -> None:
+        """Store a row in the table and its indexes."""
         key = self.primary.key(plain)
         assert key is not None  # noqa: S101  the caller has checked the key
         if self.secondary:
@@ -193,6 +203,7 @@ class Store:
         self.primary.put(*key, row)
 
     def remove(self, key: tuple[Key, Key]) -> None:
+        """Take a row out of the table and its indexes."""
         self._forget(key)
         self.primary.remove(*key)
 
@@ -202,6 +213,20 @@ class Store:
             held = index.key(old.plain) if old else None
             if held is not None:
                 index.remove(*held)
+
+
+def store_of(table: Any) -> Store:
+    """The items of a moto table. It stands in ``Table.items``, so that moto's backups copy it."""
+    store = table.items
+    if type(store) is not Store:
+        store = table.items = Store(table.table_key_attrs)
+    for index in (*table.global_indexes, *table.indexes):
+        if index.name not in store.secondary:
+            parts = {"HASH": list[str](), "RANGE": list[str]()}
+            for key in index.schema:
+                parts[key["KeyType"]].append(key["AttributeName"])
+            store.index(index.name, parts["HASH"], parts["RANGE"])
+    return store
 
 
 def _add(index: Index, plain: Wire, row: Row) -> None:
