@@ -17,26 +17,29 @@ class MemoryDynamo:
         self.tables: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self.calls: list[str] = []
         self.written = 0
+        self.keys_read = 0
 
-    def get_item(self, TableName: str, Key: dict, ConsistentRead: bool = False) -> dict:
+    def get_item(self, **request: Any) -> dict:
         self.calls.append("get_item")
-        item = self._table(TableName).get(_key(Key))
+        item = self._table(request["TableName"]).get(_key(request["Key"]))
         return {} if item is None else {"Item": dict(item)}
 
-    def batch_get_item(self, RequestItems: dict) -> dict:
+    def batch_get_item(self, **call: Any) -> dict:
         self.calls.append("batch_get_item")
         found: dict[str, list] = {}
-        for table, request in RequestItems.items():
+        for table, request in call["RequestItems"].items():
             assert 0 < len(request["Keys"]) <= 100
+            self.keys_read += len(request["Keys"])
             held = self._table(table)
             found[table] = [dict(held[_key(key)]) for key in request["Keys"] if _key(key) in held]
         return {"Responses": found, "UnprocessedKeys": {}}
 
-    def transact_write_items(self, TransactItems: list[dict]) -> dict:
+    def transact_write_items(self, **call: Any) -> dict:
         self.calls.append("transact_write_items")
-        assert 0 < len(TransactItems) <= 100
+        entries: list[dict] = call["TransactItems"]
+        assert 0 < len(entries) <= 100
         keys, reasons = [], []
-        for entry in TransactItems:
+        for entry in entries:
             ((_, body),) = entry.items()
             key = (body["TableName"], *_key(body.get("Key") or body["Item"]))
             keys.append(key)
@@ -46,7 +49,7 @@ class MemoryDynamo:
         if any(reason["Code"] != "None" for reason in reasons):
             error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
             raise ClientError(error, "TransactWriteItems")
-        for entry in TransactItems:
+        for entry in entries:
             ((verb, body),) = entry.items()
             table = self._table(body["TableName"])
             if verb == "Put":

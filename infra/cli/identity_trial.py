@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hoso.model.errors import Transient
 from hoso.model.identifiers import Identifier
 from hoso.platform.dynamo import Table
 from hoso.platform.ids import Hasher
-from hoso.unify.evidence import Evidence, Operation
+from hoso.unify.evidence import Erasure, Evidence, Operation
 from hoso.unify.identities import Identities
 from hoso.unify.try_scenarios import Scenario, outcome
 
 ORDERS = ("given", "shuffled", "shuffled-repeats")
+_TRIES = 20
 TABLES = {"profiles": "try-profiles", "outbox": "try-outbox"}
 
 Step = Evidence | Operation
@@ -136,24 +137,29 @@ def run_scenario(
 
 
 def _deliver(identities: Identities, steps: Sequence[Step], handled: dict[str, str]) -> None:
-    """Handle steps one by one; what fails for the time being is handled again, as the stream would."""
-    for step in steps:
-        for attempt in _tries():
-            try:
-                if isinstance(step, Evidence):
-                    left = identities.remaining(step)
-                    if left is not None:
-                        handled.setdefault(step.event_id, identities.learn([left])[left.hub])
-                else:
-                    identities.apply(step)
-                break
-            except Transient:
-                if attempt == 0:
-                    raise
+    """Handle steps one by one; what fails for the time being is handled again, as the stream would.
+
+    After an erasure what remains of earlier events is learnt again, as the erasure's replay of timelines does.
+    """
+    for position, step in enumerate(steps):
+        again = steps[:position] if isinstance(step, Erasure) else ()
+        for one in (step, *again):
+            for attempt in range(_TRIES):
+                try:
+                    _handle(identities, one, handled)
+                    break
+                except Transient:
+                    if attempt == _TRIES - 1:
+                        raise
 
 
-def _tries() -> Iterator[int]:
-    yield from range(20, -1, -1)
+def _handle(identities: Identities, step: Step, handled: dict[str, str]) -> None:
+    if not isinstance(step, Evidence):
+        identities.apply(step)
+        return
+    left = identities.remaining(step)
+    if left is not None:
+        handled.setdefault(step.event_id, identities.learn([left])[left.hub])
 
 
 def _outcome(

@@ -10,7 +10,7 @@ from typing import Any, cast
 _TOKEN = re.compile(r"[^\W\d_]+")
 _PLACEHOLDERS = frozenset(
     {
-        "le khach",
+        "khach le",
         "hang khach",
         "khach",
         "guest",

@@ -127,7 +127,7 @@ class Identities:
 
     def remaining(self, evidence: Evidence) -> Evidence | None:
         """The evidence without identifiers erased at its time or later (R15); None when nothing is left of it."""
-        items = self._read([evidence.hub, *evidence.ids], consistent=True)
+        items = self._read(_all_of(evidence), consistent=True)
         erased = {one: item["er"] for one, item in items.items() if item is not None and "er" in item}
         return strip(evidence, erased, self.config)
 
