@@ -66,7 +66,7 @@ def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
         _merge_under(event, frame)
 
     name = event.get("event") if event.get("type") == "track" else None
-    if type(name) is not str or not name:
+    if type(name) is not str or not 0 < len(name) <= _SURELY_SHORT:
         name = _name_of_other(event)
 
     user, anonymous = event.get("userId"), event.get("anonymousId")
@@ -113,13 +113,17 @@ def _corrected(original: int, told: object, frame: Frame) -> int:
 
 
 def _name_of_other(event: Json) -> str:
-    """The name of what is no well-formed track call; checks what its type demands."""
+    """The name of what is no plain track call; checks what its type demands."""
     kind = event.get("type")
     name = _NAMES.get(kind) if type(kind) is str else None
     if name is None:
         raise InvalidInput(f"type must be one of {', '.join(sorted(TYPES))}", code="unknown_type")
     if not name:
-        raise InvalidInput("a track call needs an event name", code="missing_event")
+        called = event.get("event")
+        if type(called) is not str or not called:
+            raise InvalidInput("a track call needs an event name", code="missing_event")
+        _check_length("event", called)
+        return called
     if name == "$group" and not _named(event.get("groupId")):
         raise InvalidInput("a group call needs a groupId", code="missing_group")
     if name == "$alias" and not (_named(event.get("userId")) and _named(event.get("previousId"))):

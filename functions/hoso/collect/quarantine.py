@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 
@@ -72,7 +73,7 @@ def object_key(workspace: str, entry_id: str) -> str:
     match = _ID.fullmatch(entry_id)
     if match is None:
         raise NotFound("no such quarantine entry")
-    return f"{_ROOT}/{workspace}/{format_instant(int(match[1]))[:10]}/{match[2]}/{entry_id}.json"
+    return f"{_ROOT}/{quote(workspace, safe='')}/{format_instant(int(match[1]))[:10]}/{match[2]}/{entry_id}.json"
 
 
 def load(objects: Objects, workspace: str, entry_id: str) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def is_open(entry: dict[str, Any]) -> bool:
 
 def newest_ids(objects: Objects, workspace: str, before: str | None = None, stage: str | None = None) -> Iterator[str]:
     """Ids of entries, newest first; ``before`` is the last one of the page before."""
-    root = f"{_ROOT}/{workspace}/"
+    root = f"{_ROOT}/{quote(workspace, safe='')}/"
     last_day = format_instant(int(before[:13]))[:10] if before else None
     for folder in reversed(objects.folders(root)):
         day = folder.removeprefix(root).rstrip("/")
