@@ -33,7 +33,6 @@ ENV = {
     "HOSO_DELIVERY_TABLE": "delivery",
     "HOSO_OUTBOX_TABLE": "outbox",
     "HOSO_BUCKET": "bucket",
-    "HOSO_CONFIG_TTL_MS": "0",
 }
 TABLES = ("profiles", "control", "delivery", "outbox")
 NOW = 1_795_358_100_000
@@ -148,11 +147,14 @@ class World:
 
 
 @contextmanager
-def unify_world(folder: Path) -> Iterator[World]:
+def unify_world(folder: Path, config_ttl_ms: int = 0) -> Iterator[World]:
     """The world, for the length of a ``with`` block."""
     clock = folder / "clock"
     moto_fixes.apply()
-    with patch.dict(os.environ, {**ENV, "HOSO_CLOCK_FILE": str(clock)}), mock_aws():
+    with (
+        patch.dict(os.environ, {**ENV, "HOSO_CLOCK_FILE": str(clock), "HOSO_CONFIG_TTL_MS": str(config_ttl_ms)}),
+        mock_aws(),
+    ):
         for made in CACHED:
             made.cache_clear()
         dynamo = client("dynamodb")

@@ -115,6 +115,19 @@ def nests_too_deep(event: dict[str, Any]) -> bool:
     return False
 
 
+def any_nests_too_deep(events: Sequence[dict[str, Any]]) -> bool:
+    """Whether one of these events has more than ``MAX_DEPTH`` levels; one look at all of them."""
+    tools = _tools()
+    tools.innermost[0] = [[events]]
+    try:
+        orjson.dumps(tools.shells)
+    except TypeError:
+        return True
+    finally:
+        tools.innermost[0] = None
+    return False
+
+
 def compress(raw: bytes) -> bytes:
     """The zstd frame that travels."""
     return _tools().compressor.compress(raw)

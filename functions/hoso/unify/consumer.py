@@ -185,6 +185,7 @@ class Consumer:
         hots = store.read([(part.pk, "H") for part in parts], consistent=careful)
         for part in parts:
             part.meet(hots.get((part.pk, "H")))
+            part.survey()
         now = self._clock()
         known, moved = self._meet_people(units, now)
         parts = [part for unit in known for part in unit.parts]
@@ -213,11 +214,12 @@ class Consumer:
     def _people(self, groups: Sequence[Group], owners: Mapping[tuple[str, Identifier], str]) -> list[Unit]:
         """The groups by person."""
         units: dict[tuple[str, str], Unit] = {}
+        books = {workspace: self._rulebook.book(workspace) for workspace in {group.workspace for group in groups}}
         for group in groups:
             pid = owners[group.workspace, group.hub]
             unit = units.get((group.workspace, pid))
             if unit is None:
-                unit = Unit(group.workspace, pid, self._rulebook.book(group.workspace))
+                unit = Unit(group.workspace, pid, books[group.workspace])
                 units[group.workspace, pid] = unit
             unit.parts.append(Part(group, self._store.fragment_id(group.workspace, group.hub)))
         return list(units.values())

@@ -110,11 +110,6 @@ class BadEvent(Exception):
         self.position = position
 
 
-def needs_cold(events: Iterable[Event]) -> bool:
-    """Whether one of these events can change the cold part."""
-    return any(event.name in COLD_EVENTS for event in events)
-
-
 def fold(hot: Hot, cold: Cold, events: Iterable[New], rules: LiveRules | None) -> Change:
     """Fold new events into a fragment, in place.
 

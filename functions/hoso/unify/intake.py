@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, alias_previous, contradictory
 from hoso.model.names import person_name
-from hoso.model.record import Event, Record, nests_too_deep, unpack
+from hoso.model.record import Event, Record, any_nests_too_deep, nests_too_deep, unpack
 from hoso.model.time import DAY_MS, EARLIEST_MS
 from hoso.unify.dedupe import message_hash
 from hoso.unify.evidence import Evidence
@@ -78,10 +78,26 @@ def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -
         return Refusal(place, blob, arrived_at, "bad_record")
     bad: dict[int, str] = {}
     digests: list[bytes] = []
+    deep = any_nests_too_deep([event.body for event in record.events])
+    latest = record.received_at + _FUTURE_MS
     for position, event in enumerate(record.events):
+        message_id, ts, original, name, ids, body = event
+        sound = (
+            type(message_id) is str
+            and 0 < len(message_id) <= _MAX_TEXT
+            and type(ts) is int
+            and EARLIEST_MS <= ts <= latest
+            and (original is None or type(original) is int)
+            and type(name) is str
+            and 0 < len(name) <= _MAX_TEXT
+            and type(body) is dict
+        )
+        if sound and not ids and not deep:
+            digests.append(message_hash(message_id))
+            continue
         code = _fault_of_event(event, record, config)
         if code is None:
-            digests.append(message_hash(event.message_id))
+            digests.append(message_hash(message_id))
         else:
             bad[position] = code
             digests.append(b"")
@@ -109,12 +125,16 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
     hub = group.hub
     ends: dict[Any, list[Evidence]] = {}
     for delivery in group.deliveries:
+        bad = delivery.bad
         for position, event in enumerate(delivery.record.events):
-            if position in delivery.bad or not (event.ids or event.name == "$alias" or _names_somebody(event)):
+            body = event.body
+            if position in bad:
+                continue
+            if not event.ids and event.name != "$alias" and not (config.names and _may_name(body)):
                 continue
             ids = tuple([Identifier(kind, value) for kind, value in event.ids])
-            previous = alias_previous(event.body, config) if event.name == "$alias" else None
-            name = person_name(event.body) if config.names else None
+            previous = alias_previous(body, config) if event.name == "$alias" else None
+            name = person_name(body) if config.names else None
             told = Evidence(event.message_id, event.ts, hub, ids, previous, name)
             held = ends.setdefault((ids, previous, name), [told, told])
             if (told.ts, told.event_id) < (held[0].ts, held[0].event_id):
@@ -154,10 +174,9 @@ def _fault_of_event(event: Event, record: Record, config: IdentityConfig) -> str
     return None
 
 
-def _names_somebody(event: Event) -> bool:
-    """Whether the event may hold a person's name: traits of its own, or repeated in its context."""
-    body = event.body
-    if body.get("traits"):
+def _may_name(body: Json) -> bool:
+    """Whether an event may hold a person's name: traits of its own, or repeated in its context."""
+    if "traits" in body:
         return True
     context = body.get("context")
     return type(context) is dict and "traits" in context

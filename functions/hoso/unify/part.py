@@ -11,7 +11,7 @@ from hoso.model.record import Event
 from hoso.segment.live import CONSENT
 from hoso.unify import consent, dedupe, pages, traits
 from hoso.unify.dedupe import Arrival
-from hoso.unify.fragments import BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of, needs_cold
+from hoso.unify.fragments import COLD_EVENTS, BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of
 from hoso.unify.intake import Group
 
 if TYPE_CHECKING:
@@ -56,20 +56,23 @@ class Part:
     fresh: int = 0
     aside: list[Aside] = field(default_factory=list[Aside])
     change: Change = field(default_factory=Change)
+    newest: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    trait_names: set[str] = field(default_factory=set[str])
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     places: list[Place] = field(default_factory=list[Place])
     sources: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         for number, delivery in enumerate(self.group.deliveries):
-            record = delivery.record
+            record, bad = delivery.record, delivery.bad
+            received_at, source = record.received_at, record.source
             for position, event in enumerate(record.events):
-                if position in delivery.bad:
-                    self.aside.append(Aside(Place(number, position), delivery.bad[position], event))
+                if position in bad:
+                    self.aside.append(Aside(Place(number, position), bad[position], event))
                     continue
-                self.arrivals.append((event, record.received_at, delivery.digests[position]))
+                self.arrivals.append((event, received_at, delivery.digests[position]))
                 self.places.append(Place(number, position))
-                self.sources.append(record.source)
+                self.sources.append(source)
 
     @property
     def hub(self) -> tuple[str, str]:
@@ -93,24 +96,25 @@ class Part:
     @property
     def needs_cold(self) -> bool:
         """Whether the cold item has to be read for the fold."""
-        return needs_cold(event for event, _, _ in self.arrivals)
+        return not COLD_EVENTS.isdisjoint(self.newest)
 
-    @property
-    def names(self) -> set[str]:
-        """Names of all events of the batch, repeats included."""
-        return {event.name for event, _, _ in self.arrivals}
-
-    @property
-    def trait_names(self) -> set[str]:
-        """Names of all traits that events of the batch write, repeats included, as the live rules name them."""
-        names = {name for event, _, _ in self.arrivals for name in traits.written(event) or ()}
-        if (
-            "marketingConsent" in names
-            or any(event.name in consent.EVENTS for event, _, _ in self.arrivals)
-            or any(self._shows_news(event) for event, _, _ in self.arrivals)
-        ):
-            names.add(CONSENT)
-        return names
+    def survey(self) -> None:
+        """Note what events of the batch may touch, repeats included: the newest event of each name, and the traits
+        they write, as the live rules name them."""
+        newest = self.newest
+        shows_news = False
+        for event, _, _ in self.arrivals:
+            name = event.name
+            held = newest.get(name)
+            if held is None or (event.ts, event.message_id) > held:
+                newest[name] = (event.ts, event.message_id)
+            if name == "$identify":
+                self.trait_names.update(traits.written(event) or ())
+            context = event.body.get("context")
+            if type(context) is dict and not shows_news and ("consent" in context or "consentManagement" in context):
+                shows_news = self._shows_news(event)
+        if shows_news or "marketingConsent" in self.trait_names or not consent.EVENTS.isdisjoint(newest):
+            self.trait_names.add(CONSENT)
 
     def fold(self, stored: Mapping[bytes, Event], rules: LiveRules, keep_days: int) -> None:
         """Fold what is new. ``stored`` are the events that the pages hold for the suspects of this part.
@@ -157,9 +161,6 @@ class Part:
 
     def _shows_news(self, event: Event) -> bool:
         """Whether a consent banner shows another state than the stored one."""
-        context = event.body.get("context")
-        if type(context) is not dict or not ("consent" in context or "consentManagement" in context):
-            return False
         held = self.hot.shown
         return any(key not in held or held[key].state != statement.state for key, statement in consent.shown(event, ""))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hoso.model.errors import Conflict
 from hoso.platform.dynamo import TRANSACTION_LIMIT, Item, Put, Write, at_version
-from hoso.unify.fragments import Fragment, cold_item, cold_of, hot_item, hot_of
+from hoso.unify.fragments import COLD_EVENTS, Fragment, cold_item, cold_of, hot_item, hot_of
 from hoso.unify.part import Part
 from hoso.unify.profiles import Person, person_of, rule_state
 from hoso.unify.rulebook import Book
@@ -67,7 +67,7 @@ class Unit:
         names: set[str] = set()
         trait_names: set[str] = set()
         for part in self.parts:
-            names |= part.names
+            names.update(part.newest)
             trait_names |= part.trait_names
         self.affected = self.book.rules.affected(names, trait_names)
 
@@ -154,14 +154,13 @@ class Unit:
 
     def _reason(self, key: str) -> Reason:
         """The newest event of the batch that can have changed this segment."""
-        latest: tuple[int, str, str] | None = None
+        rules = self.book.rules
+        stamps: list[tuple[int, str, str]] = []
         for part in self.parts:
-            for event, _, _ in part.arrivals:
-                stamp = (event.ts, event.message_id, event.name)
-                if latest is not None and stamp <= latest:
-                    continue
-                if key in self.book.rules.affected({event.name}, part.trait_names if event.name == "$identify" else ()):
-                    latest = stamp
-        if latest is not None:
-            return Reason("event", latest[1], latest[2])
+            for name, (ts, message_id) in part.newest.items():
+                if key in rules.affected((name,), part.trait_names if name in COLD_EVENTS else ()):
+                    stamps.append((ts, message_id, name))
+        if stamps:
+            _, message_id, name = max(stamps)
+            return Reason("event", message_id, name)
         return Reason("merge" if self.merged else "time")

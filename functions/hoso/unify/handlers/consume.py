@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +16,10 @@ from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.unify.build import Parts
 from hoso.unify.consumer import Consumer
+
+_GC_THRESHOLDS = (200_000, 50, 1_000)
+"""A batch makes hundreds of thousands of objects and no cycles; with Python's defaults the collector walks all of them
+again and again, which costs more than parsing them."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -30,6 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def consumer() -> Consumer:
     """The consumer of this process."""
+    gc.set_threshold(*_GC_THRESHOLDS)
     settings = Settings.from_env(os.environ)
     parts = Parts(settings)
     objects = Objects(settings.bucket, client("s3"))
