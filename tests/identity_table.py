@@ -18,6 +18,7 @@ class MemoryDynamo:
         self.calls: list[str] = []
         self.written = 0
         self.keys_read = 0
+        self.last: list[dict] = []
 
     def get_item(self, **request: Any) -> dict:
         self.calls.append("get_item")
@@ -38,6 +39,7 @@ class MemoryDynamo:
         self.calls.append("transact_write_items")
         entries: list[dict] = call["TransactItems"]
         assert 0 < len(entries) <= 100
+        self.last = entries
         keys, reasons = [], []
         for entry in entries:
             ((_, body),) = entry.items()

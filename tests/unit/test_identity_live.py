@@ -69,6 +69,20 @@ class KillAt:
         return call
 
 
+class Meddled:
+    """A client that lets another worker act right before its n-th call."""
+
+    def __init__(self, client: MemoryDynamo, moment: int, act: Callable[[], None]) -> None:
+        self.client, self.moment, self.act, self.count, self.done = client, moment, act, 0, False
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        self.count += 1
+        if self.count == self.moment:
+            self.done = True
+            self.act()
+        return getattr(self.client, name)
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_r25_r26_four_interleaved_workers_end_like_the_pure_function(part: int) -> None:
     """320 seeded schedules at API-call level, arrival shuffled with repeats."""
@@ -207,6 +221,46 @@ def test_r29_an_erasure_reaches_all_identifiers_and_late_events() -> None:
     assert len({identities.person_of(one) for one in (USER, EMAIL, BROWSER)}) == 3
     later = Evidence("new", 11, EMAIL, [TABLET])
     assert identities.remaining(later) == later
+
+
+def test_what_another_worker_does_between_any_two_calls_is_seen() -> None:
+    """A links a browser to a user while B takes back the link that kept a contested address from that user."""
+    other = Identifier("user_id", "u2")
+    ready = MemoryDynamo()
+    service(ready).learn([Evidence("e1", 1, other, [EMAIL]), Evidence("e2", 2, USER, [EMAIL])])
+    assert service(ready).person_of(EMAIL) == service(ready).person_of(other)
+    moment, meddled = 0, True
+    while meddled:
+        moment, client = moment + 1, MemoryDynamo()
+        client.tables = {name: dict(items) for name, items in ready.tables.items()}
+        between = Meddled(client, moment, lambda: service(client).apply(Cut("o1", 3, [pair(other, EMAIL)])))  # noqa: B023
+        service(between).learn([Evidence("e3", 4, USER, [BROWSER])])
+        meddled = between.done
+        if meddled:
+            assert set(service(client).load(service(client).person_of(USER)).identifiers) == {USER, EMAIL, BROWSER}
+    assert moment > 5
+
+
+def test_a_decision_is_conditioned_on_every_person_that_it_rests_on() -> None:
+    client = MemoryDynamo()
+    identities = service(client)
+    other = Identifier("user_id", "u2")
+    identities.learn([Evidence("e1", 1, other, [EMAIL])])
+    identities.learn([Evidence("e2", 2, USER, [EMAIL])])
+    identities.learn([Evidence("e3", 3, USER, [BROWSER])])
+    checked = [entry["ConditionCheck"]["Key"]["pk"]["S"] for entry in client.last if "ConditionCheck" in entry]
+    assert checked == [f"main#P#{identities.person_of(other)}"]
+
+
+def test_a_link_that_was_cut_is_remembered_through_other_changes() -> None:
+    identities = service(MemoryDynamo())
+    other = Identifier("user_id", "u2")
+    identities.learn([Evidence("e1", 1, USER, [EMAIL])])
+    identities.apply(Cut("o1", 2, [pair(USER, EMAIL)]))
+    identities.learn([Evidence("e2", 3, other, [EMAIL])])
+    assert identities.person_of(EMAIL) == identities.person_of(other)
+    identities.apply(Restore("o2", 4, [pair(USER, EMAIL)]))
+    assert identities.person_of(EMAIL) == identities.person_of(USER)
 
 
 def test_an_operators_record_takes_effect_once() -> None:

@@ -101,8 +101,6 @@ class Identities:
             Transient: as ``learn``.
             Conflict: the people concerned are too many for a live decision (code ``too_large``).
         """
-        if self._writer.is_applied(record.record_id):
-            return
         if not self._decide((), (record,)):
             raise Conflict("too many identifiers hang together here", code="too_large", hint="run a rebuild")
 
