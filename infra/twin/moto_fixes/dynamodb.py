@@ -126,6 +126,7 @@ def get_item(self: Any, table_name: str, keys: Wire, projection_expressions: Any
     row = row_of(self.get_table(table_name), keys)
     if row is None:
         return None
+    pages.looked_at.set(row.size)
     return row.snapshot().project(projection_expressions) if projection_expressions else row.snapshot()
 
 

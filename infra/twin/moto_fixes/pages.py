@@ -6,6 +6,7 @@ A page that ends at ``Limit`` has a LastEvaluatedKey, as on AWS also at the end 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,8 @@ from infra.twin.moto_fixes.rows import Condition, Index, Key, Row, Snapshot, sto
 from infra.twin.moto_fixes.values import Wire
 
 PAGE_BYTES = 1024 * 1024
+looked_at: ContextVar[int] = ContextVar("looked_at", default=0)
+"""Bytes of the items that the last read of this thread looked at: what AWS bills."""
 _table: Any = import_module("moto.dynamodb.models.table").Table
 
 
@@ -74,6 +77,7 @@ def _page(
             found.append(item.project(projection) if projection else item)
     else:
         last = last if seen == limit else None
+    looked_at.set(size)
     if last is None:
         return found, seen, None
     names = [*table.table_key_attrs, *(index.schema_key_attrs if index else ())]
