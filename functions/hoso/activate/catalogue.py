@@ -38,6 +38,17 @@ class Catalogue:
         """All destinations."""
         return self._all(workspace, "destination", read_destination)
 
+    def activation(self, workspace: str, key: str) -> Activation | None:
+        """One activation. The sender may have seen a newer list than is kept here: what is missing is read anew."""
+        return self.activations(workspace).get(key) or self._one(
+            workspace, "activation", key, Activation.model_validate
+        )
+
+    def destination(self, workspace: str, key: str) -> Destination | None:
+        """One destination, read anew if it is missing."""
+        found = self.destinations(workspace).get(key)
+        return found or self._one(workspace, "destination", key, read_destination)
+
     def destination_revision(self, workspace: str, key: str) -> int:
         """The revision of a destination's document; 0 when there is none."""
         document = self._control.all(workspace, "destination").get(key)
@@ -46,14 +57,18 @@ class Catalogue:
     def template(self, workspace: str, key: str) -> Template:
         """One template. Raises ``NotFound``."""
         found = self._all(workspace, "template", Template.model_validate).get(key)
+        found = found or self._one(workspace, "template", key, Template.model_validate)
         if found is None:
             raise NotFound(f"no template has the key {key}")
         return found
 
     def product(self, workspace: str, key: str) -> Product | None:
         """One product, strongly consistent, or None."""
+        return self._one(workspace, "product", key, Product.model_validate)
+
+    def _one(self, workspace: str, kind: str, key: str, parse: Callable[[dict[str, Any]], D]) -> D | None:
         try:
-            return Product.model_validate(self._control.get(workspace, "product", key).body)
+            return _parse(self._control.get(workspace, kind, key), parse)
         except NotFound:
             return None
 

@@ -35,11 +35,16 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the channel asks: the consent record's channel, whether an address is needed, the times of earlier sends."""
+    """What the channel asks.
+
+    ``channel`` is that of the consent record, ``sends`` are the times of earlier sends that the cap counts,
+    ``max_age_ms`` how old a cause may be where the activation does not say (None: any age).
+    """
 
     channel: str
     needs_address: bool = False
     sends: Sequence[int] = ()
+    max_age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ def decide(activation: Activation, key: str, person: Recipient, cause: Cause, po
         return _removal(activation, person, cause)
     if not person.exists:
         return Skip("no_person")
-    if now - cause.at > duration_ms(activation.max_age):
+    max_age_ms = duration_ms(activation.max_age) if activation.max_age else policy.max_age_ms
+    if max_age_ms is not None and now - cause.at > max_age_ms:
         return Skip("too_old")
     reason = _no_permission(activation, person, policy) or _not_concerned(activation, key, person, policy, now)
     if reason is not None:

@@ -56,14 +56,15 @@ class Delivery:
     tries: int = 0
     next_at: int = 0
     lease: int = 0
+    owner: str = ""
     round: int = 0
     updated: int = 0
     reference: str = ""
     attempts: tuple[tuple[int, str], ...] = ()
 
-    def sending(self, now: int) -> Delivery:
-        """A worker takes it."""
-        return replace(self, status=SENDING, lease=now + LEASE_MS, updated=now)
+    def sending(self, now: int, owner: str) -> Delivery:
+        """A worker takes it; ``owner`` names this very take."""
+        return replace(self, status=SENDING, lease=now + LEASE_MS, owner=owner, updated=now)
 
     def waiting(self, until: int, reason: str, now: int) -> Delivery:
         """Asked again later, without a try."""
@@ -120,6 +121,7 @@ def as_item(delivery: Delivery) -> Item:
         "tries": delivery.tries,
         "next": delivery.next_at,
         "lease": delivery.lease,
+        "owner": delivery.owner,
         "round": delivery.round,
         "updated": delivery.updated,
         "ref": delivery.reference,
@@ -150,6 +152,7 @@ def from_item(item: Item) -> Delivery:
         tries=item["tries"],
         next_at=item["next"],
         lease=item["lease"],
+        owner=item["owner"],
         round=item["round"],
         updated=item["updated"],
         reference=item["ref"],

@@ -15,6 +15,7 @@ from hoso.activate import render
 from hoso.activate.money import HOME_ZONE, amount
 from hoso.activate.signing import is_secret
 from hoso.model.errors import InvalidInput
+from hoso.model.time import DAY_MS
 from hoso.platform.mail import is_address
 from hoso.segment.zones import parse_duration, zone
 
@@ -26,6 +27,9 @@ SUBSCRIBABLE = frozenset(
     {ENTERED, EXITED, "profile.merged", "profile.unmerged", "trait.changed", "consent.changed", PRICE_CHANGED}
 )
 MAX_HEADERS = 10
+LONGEST_CAP_MS = 60 * DAY_MS
+"""As far back as sends are counted."""
+_PRODUCT_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"authorization|api-key|x-[a-z0-9-]{1,60}")
 _HEADER_VALUE = re.compile(r"[ -~]{1,1000}")
@@ -42,6 +46,10 @@ def _checked(good: Any, message: str) -> AfterValidator:
         return value
 
     return AfterValidator(validate)
+
+
+def _is_counted(text: str) -> bool:
+    return duration_ms(text) <= LONGEST_CAP_MS
 
 
 def _is_zone(name: str) -> bool:
@@ -190,7 +198,7 @@ class Cap(_Document):
     """At most ``count`` sends to a person in ``per``: of this activation, or of everything on the channel."""
 
     count: Annotated[int, Field(ge=1, le=100)]
-    per: Duration
+    per: Annotated[Duration, _checked(_is_counted, "at most 60d")]
     scope: Literal["activation", "channel"] = "activation"
 
 
@@ -207,7 +215,8 @@ class Activation(_Document):
 
     ``audience``: the segment a person must be in at the send; left out: the one that was entered. ``channel`` is the
     channel of the consent record, left out: the destination's kind. ``holdout_percent`` of the people get nothing, and
-    they are always the same ones.
+    they are always the same ones. ``max_age``: how long after its cause a message still makes sense; left out: a day
+    for e-mail, as long as it is tried for webhooks.
     """
 
     name: Name = ""
@@ -218,7 +227,7 @@ class Activation(_Document):
     template: Key | None = None
     purpose: Key
     channel: Key | None = None
-    max_age: Duration = "1d"
+    max_age: Duration | None = None
     cap: Cap | None = None
     quiet_hours: QuietHours | None = None
     holdout_percent: Annotated[float, Field(ge=0, le=50)] = 0
@@ -265,3 +274,8 @@ def read_destination(body: dict[str, Any]) -> EmailDestination | WebhookDestinat
 def is_key(text: str) -> bool:
     """Whether this can be a document's key."""
     return _KEY.fullmatch(text) is not None
+
+
+def is_product_key(text: str) -> bool:
+    """Whether this can be a product's key: the shop's own article number."""
+    return _PRODUCT_KEY.fullmatch(text) is not None

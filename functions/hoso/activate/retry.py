@@ -15,6 +15,10 @@ LONGEST_WAIT_MS = 11 * HOUR_MS
 """A queue hides a message for at most twelve hours."""
 
 
+QUEUE_KEEPS_MS = 84 * HOUR_MS
+"""After this everything is given up: the queue forgets a message after four days, and nothing may end unseen."""
+
+
 class Meaning(Enum):
     """What an HTTP status says about a delivery."""
 
@@ -76,4 +80,6 @@ def delay_ms(tries: int, asked_ms: int | None, uniform: Callable[[float, float],
 
 def is_over(window: Window, first_at: int, tries: int, now: int) -> bool:
     """Whether to give up."""
+    if now - first_at >= QUEUE_KEEPS_MS:
+        return True
     return tries >= window.least_tries and now - first_at >= window.length_ms

@@ -5,7 +5,7 @@ pk                                 sk                          what
 =================================  ==========================  ======================================================
 ``<ws>#A#<pid>``                   ``<delivery id>``           a delivery, see ``deliveries.py``
 ``<ws>#O#<status>``                ``<at:015d>#<id>``          hint: a delivery (``p``: its pid) had this status
-``<ws>#K#<fragment id>``           ``C#<channel>``             ``v``, ``log``: sends of the last 60 days, [at, activation, id]
+``<ws>#K#<fragment id>``           ``C#<channel>``             ``v``, ``log``: sends of 60 days, [at, activation, id]
 ``<ws>#K#<fragment id>``           ``L#<activation>``          the person is on the list that this activation keeps
 ``<ws>#B``                         ``<destination>``           breaker
 ``<ws>#X#<channel>``               ``<hash of the address>``   suppressed address: reason, at
@@ -64,7 +64,7 @@ class DeliveryStore:
     def __init__(self, client: Any, delivery: Table, outbox: Table) -> None:
         self._client = client
         self._table = delivery
-        self._outbox = outbox
+        self.outbox = outbox
 
     def get(self, workspace: str, pid: str, delivery_id: str) -> Delivery | None:
         """One delivery, strongly consistent."""
@@ -117,7 +117,7 @@ class DeliveryStore:
             self._client,
             [
                 Put(self._table, as_item(fresh), at_version(delivery.version)),
-                Put(self._outbox, redrive_row(fresh, now)),
+                Put(self.outbox, redrive_row(fresh, now)),
             ],
         )
         self._table.delete(_hint_key(fresh, delivery.status))
@@ -159,9 +159,9 @@ class DeliveryStore:
         found: list[Delivery] = []
         hints = islice(heapq.merge(*streams, key=lambda hint: hint["sk"], reverse=True), _LOOKED_AT)
         while batch := list(islice(hints, limit)):
-            keys: dict[Key, Item] = {(f"{workspace}#A#{hint['p']}", hint["sk"].split("#")[1]): hint for hint in batch}
+            keys = [(f"{workspace}#A#{hint['p']}", hint["sk"].split("#")[1]) for hint in batch]
             items = self._table.batch_get(keys, consistent=True)
-            for key, hint in keys.items():
+            for key, hint in zip(keys, batch, strict=True):
                 status = hint["pk"].split("#", 2)[2]
                 after[status] = hint["sk"]
                 if key in items and items[key]["status"] == status:

@@ -15,7 +15,7 @@ pk                                    sk                          what
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ import orjson
 
 from hoso.model.errors import NotFound
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import ABSENT, Put, Refused, Table, at_version, transact
+from hoso.platform.dynamo import ABSENT, Put, Refused, Table, Write, at_version, transact
 from hoso.platform.ids import Hasher
 
 
@@ -66,8 +66,18 @@ class ControlStore:
             raise NotFound(f"no {kind} has the key {key}")
         return _document(kind, item)
 
-    def put(self, workspace: str, kind: str, key: str, body: Mapping[str, Any]) -> Document:
+    def put(
+        self,
+        workspace: str,
+        kind: str,
+        key: str,
+        body: Mapping[str, Any],
+        beside: Callable[[Document | None, Document], Sequence[Write]] | None = None,
+    ) -> Document:
         """Store a document as its next revision; the same body again makes no new revision.
+
+        ``beside`` gives writes that belong to the change (from the document before and the new one): they are done in
+        the same transaction.
 
         Raises:
             Refused: somebody else stored a revision at the same moment.
@@ -80,12 +90,13 @@ class ControlStore:
         revision = (held["v"] if held else 0) + 1
         item = {"pk": pk, "sk": key, "v": revision, "at": self._clock(), "doc": text}
         history = {**item, "pk": f"{pk}#revisions", "sk": f"{key}#{revision:06d}"}
-        transact(
-            self._client,
-            [Put(self._table, item, at_version(revision - 1)), Put(self._table, history, ABSENT)],
-        )
+        fresh = _document(kind, item)
+        writes: list[Write] = [Put(self._table, item, at_version(revision - 1)), Put(self._table, history, ABSENT)]
+        if beside is not None:
+            writes += beside(_document(kind, held) if held else None, fresh)
+        transact(self._client, writes)
         self._kept.pop((workspace, kind), None)
-        return _document(kind, item)
+        return fresh
 
     def delete(self, workspace: str, kind: str, key: str) -> None:
         """Take a document out of use; its revisions stay."""
