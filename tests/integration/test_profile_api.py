@@ -132,6 +132,8 @@ def test_a_cursor_of_another_list_is_refused(world: World, cursor: str) -> None:
 def test_a_flood_of_one_visitor_is_paged_to_its_end(world: World) -> None:
     noise = "".join(random.Random(1).choices("0123456789abcdef", k=1_500))
     for start in range(0, 300, 100):
-        flood = [{**seen(n, NOW - n * 10), "properties": {"x": noise[n:] + noise[:n]}} for n in range(start, start + 100)]
-        world.consume(*[event for event in flood])
+        flood = [
+            {**seen(n, NOW - n * 10), "properties": {"x": noise[n:] + noise[:n]}} for n in range(start, start + 100)
+        ]
+        world.consume(*flood)
     assert walked(world, "anonymous_id:a1", 100) == [f"m{n:03d}" for n in range(300)]

@@ -287,3 +287,15 @@ def test_r17_cost_of_the_steady_state_is_one_page_and_one_put(world: World) -> N
         "BatchWriteItem",
         "PutItem",
     ]
+
+
+def test_r56_a_log_that_fails_fails_no_event(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    for module in ("hoso.unify.handlers.consume", "hoso.unify.consumer"):
+        monkeypatch.setattr(f"{module}.logger", broken)
+    with Faults({"dynamodb"}).fail_before(3):
+        assert world.deliver(world.kinesis(packed([viewed(1)], NOW))) == []
+
+    assert world.profile("anonymous_id:a1")["totals"]["events"] == 1

@@ -215,6 +215,21 @@ def test_a_person_enters_more_segments_than_one_transaction_takes(world: World) 
     assert len(world.profile("anonymous_id:a1")["segments"]) == 60
 
 
+def test_a_person_of_more_fragments_than_a_transaction_takes_enters_and_leaves(world: World) -> None:
+    world.segment("viewed-not-bought", VIEWED_NOT_BOUGHT)
+    for n in range(120):
+        world.now = NOW + n * 2 * DAY_MS
+        world.consume(identify(0, at=world.now, userId="u1", anonymousId=f"a{n}"))
+    pid = world.profile("user_id:u1")["profile_id"]
+    assert len(world.profile(pid)["identifiers"]) == 121
+    world.consume(told("Product Viewed", 1, at=world.now, anonymousId="a7"))
+    assert world.members("viewed-not-bought") == {pid}
+    world.consume(told("Order Completed", 2, at=world.now, userId="u1"))
+
+    assert world.members("viewed-not-bought") == set()
+    assert world.announced() == [("segment.entered", "viewed-not-bought"), ("segment.exited", "viewed-not-bought")]
+
+
 def ten() -> list[dict[str, Any]]:
     """Ten events of one person under two hubs, with a merge, an order and a consent among them."""
     return [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -327,7 +328,8 @@ class Consumer:
             trace = trace.tb_next
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
         code = error.code if isinstance(error, HosoError) else type(error).__name__
-        logger("unify").warning("attempt failed", extra={"code": code, "at": place})
+        with suppress(Exception):  # a log that fails must not fail events (reliability R56)
+            logger("unify").warning("attempt failed", extra={"code": code, "at": place})
 
 
 def _count(unit: Unit, tally: Tally) -> None:

@@ -15,13 +15,14 @@ from hoso.model.identifiers import Identifier
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import TRANSACTION_LIMIT
 from hoso.segment.person import PersonState, Verdict
+from hoso.unify.everyone import everyone
 from hoso.unify.fragments import Fragment, New, cold_of, hot_of
 from hoso.unify.history import rebuild_meters
 from hoso.unify.identities import Identities
-from hoso.unify.profiles import Person, Profile, merge, person_of, rule_state
+from hoso.unify.profiles import Profile, merge, person_of, rule_state
 from hoso.unify.rulebook import Book, Rulebook
 from hoso.unify.settlement import Reason, Settlement, settle
-from hoso.unify.store import ProfileStore, cold_key, hot_key, person_key
+from hoso.unify.store import ProfileStore, cold_key, hot_key
 from hoso.unify.timeline import Cursor, TimelinePage, all_events, one_page
 from hoso.unify.writes import bumps, settlement_writes
 
@@ -146,6 +147,14 @@ class People:
                 return rows
         raise Transient(f"the person kept changing in {ATTEMPTS} tries")
 
+    def everyone(self, workspace: str, *, part: int = 0, parts: int = 1) -> Iterator[Profile]:
+        """Everybody of a workspace, for nightly work; one of ``parts`` shares of the people.
+
+        One pass over the table per share; the items of a share are held in memory (about 2 KB a person). Not a
+        snapshot: what changes meanwhile is seen before or after its change.
+        """
+        return everyone(self._store, workspace, part, parts)
+
     def book(self, workspace: str) -> Book:
         """The live rules of a workspace and the revisions of its segments."""
         return self._rulebook.book(workspace)
@@ -155,8 +164,3 @@ class People:
         room = TRANSACTION_LIMIT - len(writes)
         writes += bumps(self._store, profile.workspace, profile.pid, profile.fragments[:room])
         self._store.commit(writes)
-
-    def stored(self, workspace: str, pid: str) -> Person | None:
-        """The person item as stored, redirects not followed, or None."""
-        item = self._store.read([person_key(workspace, pid)], consistent=True)
-        return person_of(next(iter(item.values())), pid) if item else None

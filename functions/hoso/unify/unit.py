@@ -27,7 +27,7 @@ class Unit:
     """A person in a batch. ``person`` is None as long as its item was not needed.
 
     ``others`` are the person's fragments without news. ``keys`` are the segments to evaluate, None for all of them;
-    an empty set means that nothing is evaluated.
+    an empty set means that nothing is evaluated. ``guarded`` are the others whose versions the commit rests on.
     """
 
     workspace: str
@@ -39,6 +39,7 @@ class Unit:
     keys: frozenset[str] | None = frozenset()
     settled: Settlement | None = None
     merged: bool = False
+    guarded: frozenset[str] = frozenset()
     affected: frozenset[str] = frozenset()
 
     @property
@@ -143,14 +144,16 @@ class Unit:
         if self.settled is not None:
             writes += settlement_writes(store, self.workspace, self.settled)
             room = TRANSACTION_LIMIT - len(writes)
-            writes += bumps(store, self.workspace, self.pid, self.others[:room])
+            guarded = self.others[:room]
+            writes += bumps(store, self.workspace, self.pid, guarded)
+            self.guarded = frozenset(fragment.fid for fragment in guarded)
         return writes
 
     def versions(self) -> Mapping[str, int]:
         """The versions of the other fragments that an evaluation rested on and no transaction guarded."""
-        if not self.evaluates or (self.settled is not None and len(self.others) < 60):
+        if not self.evaluates:
             return {}
-        return {fragment.fid: fragment.hot.version for fragment in self.others}
+        return {other.fid: other.hot.version for other in self.others if other.fid not in self.guarded}
 
     def _reason(self, key: str) -> Reason:
         """The newest event of the batch that can have changed this segment."""
