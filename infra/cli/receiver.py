@@ -34,9 +34,10 @@ class Audience:
             return
         self._seen.add(message_id)
         self.messages.append(message)
-        change = {"add": self.members.add, "remove": self.members.discard}.get(message.get("action", ""))
+        data = message["data"]
+        change = {"add": self.members.add, "remove": self.members.discard}.get(data.get("action", ""))
         if change is not None:
-            change(message["profile_id"])
+            change(data["profile_id"])
 
 
 @contextmanager

@@ -6,11 +6,12 @@ it does not come true, so that the story is a check of the whole path as well as
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email import policy
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -69,7 +70,7 @@ class Visitor:
 
     def is_member(self) -> bool:
         """Whether the person is in the segment of those who viewed and did not buy."""
-        return any(held["segment"] == SEGMENT for held in (self.profile() or {"segments": []})["segments"])
+        return SEGMENT in (self.profile() or {"segments": {}})["segments"]
 
     def deliveries(self) -> list[dict[str, Any]]:
         """What was sent to the person, or was not, with the reason."""
@@ -139,6 +140,11 @@ def until(true: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) ->
     return time.monotonic() - started
 
 
+def emails_to(connection: Connection, email: str) -> list[Path]:
+    """The messages in the twin's outbox folder that went to this address."""
+    return list(((connection.data or Path()) / "outbox").glob(f"*{email}*.eml"))
+
+
 def email_of(connection: Connection) -> str:
     """An's address in the latest telling."""
     return f"an.{_tellings(connection)}@example.vn"
@@ -149,9 +155,8 @@ def _sent(visitor: Visitor) -> list[dict[str, Any]]:
 
 
 def _subject(connection: Connection, email: str) -> str:
-    folder = (connection.data or Path()) / "outbox"
-    messages = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    return next(m["subject"] for m in reversed(messages) if email in m["to"])
+    newest = max(emails_to(connection, email), key=lambda file: file.name)
+    return str(BytesParser(policy=policy.default).parsebytes(newest.read_bytes())["subject"])
 
 
 def _dress(price: int) -> dict[str, Any]:

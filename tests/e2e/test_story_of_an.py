@@ -11,7 +11,7 @@ from infra.cli import samples, story
 from infra.cli.connection import Connection
 from infra.cli.operate import move_clock
 from infra.cli.receiver import Audience, audience
-from infra.cli.story import DAY_MS, NEW_PRICE, OLD_PRICE, Visitor, set_price, tell, until
+from infra.cli.story import DAY_MS, NEW_PRICE, OLD_PRICE, Visitor, emails_to, set_price, tell, until
 
 
 @pytest.fixture
@@ -35,16 +35,11 @@ def outcomes(hoso: Connection, visitor: Visitor) -> list[tuple[str, str | None]]
     return [(d["status"], d.get("reason")) for d in visitor.deliveries() if d["destination"] == "shop-mail"]
 
 
-def emails_to(hoso: Connection, visitor: Visitor) -> list[str]:
-    assert hoso.data is not None
-    return [file.name for file in (hoso.data / "outbox").glob("*.json") if visitor.email in file.read_text()]
-
-
 def test_the_story_comes_true(hoso: Connection, sink: Audience) -> None:
     lines = list(tell(hoso, sink))
 
     assert any("450.000" in line for line in lines)
-    assert [message["action"] for message in sink.messages[-2:]] == ["add", "remove"]
+    assert [message["data"]["action"] for message in sink.messages[-2:]] == ["add", "remove"]
 
 
 def test_entry_comes_within_five_seconds_of_the_answer(hoso: Connection, sink: Audience) -> None:
@@ -63,7 +58,7 @@ def test_without_consent_nothing_is_sent_and_the_reason_is_stored(hoso: Connecti
     ((status, reason),) = outcomes(hoso, visitor)
     assert status == "skipped"
     assert "consent" in str(reason)
-    assert emails_to(hoso, visitor) == []
+    assert emails_to(hoso, visitor.email) == []
 
 
 def test_who_bought_in_between_gets_nothing(hoso: Connection, sink: Audience) -> None:
@@ -74,7 +69,7 @@ def test_who_bought_in_between_gets_nothing(hoso: Connection, sink: Audience) ->
     set_price(hoso, NEW_PRICE)
 
     assert "sent" not in [status for status, _ in outcomes(hoso, visitor)]
-    assert emails_to(hoso, visitor) == []
+    assert emails_to(hoso, visitor.email) == []
 
 
 def test_a_batch_sent_twice_counts_once_and_mails_once(hoso: Connection, sink: Audience) -> None:
@@ -83,7 +78,7 @@ def test_a_batch_sent_twice_counts_once_and_mails_once(hoso: Connection, sink: A
     visitor.buys(NEW_PRICE, times=2)
 
     assert [status for status, _ in outcomes(hoso, visitor)].count("sent") == 1
-    assert len(emails_to(hoso, visitor)) == 1
+    assert len(emails_to(hoso, visitor.email)) == 1
     totals = (visitor.profile() or {})["totals"]
     assert (totals["orders"], totals["revenue"], totals["events"]) == (1, NEW_PRICE, 4)
 
