@@ -14,7 +14,7 @@ from hoso.model.names import person_name
 from hoso.model.time import DAY_MS, parse_instant
 from hoso.platform.dynamo import Table, from_wire
 from hoso.platform.ids import Hasher
-from hoso.unify.evidence import Cut, Erasure, Evidence, Restore, pair
+from hoso.unify.evidence import Cut, Erasure, Evidence, Probable, Restore, pair
 from hoso.unify.graph import resolve
 from hoso.unify.identities import Identities
 from infra.cli.identity_trial import run_scenario
@@ -223,21 +223,40 @@ def test_r29_an_erasure_reaches_all_identifiers_and_late_events() -> None:
     assert identities.remaining(later) == later
 
 
-def test_what_another_worker_does_between_any_two_calls_is_seen() -> None:
-    """A links a browser to a user while B takes back the link that kept a contested address from that user."""
-    other = Identifier("user_id", "u2")
+OTHER = Identifier("user_id", "u2")
+RACES = {
+    "an address joins the user": (
+        [Evidence("e1", 1, OTHER, [EMAIL]), Evidence("e2", 2, USER, [EMAIL])],
+        Cut("o1", 3, [pair(OTHER, EMAIL)]),
+        Evidence("e3", 4, USER, [BROWSER]),
+        {USER, EMAIL, BROWSER},
+    ),
+    "an address goes from one user to the other": (
+        [Evidence("e1", 1, USER, [EMAIL]), Evidence("e2", 2, OTHER, [EMAIL])],
+        Cut("o1", 3, [pair(USER, EMAIL)]),
+        Evidence("e3", 4, EMAIL, [BROWSER]),
+        {OTHER, EMAIL, BROWSER},
+    ),
+}
+
+
+@pytest.mark.parametrize("race", RACES.values(), ids=RACES)
+def test_what_another_worker_does_between_any_two_calls_is_seen(
+    race: tuple[list[Evidence], Cut, Evidence, set[Identifier]],
+) -> None:
+    known, record, news, expected = race
     ready = MemoryDynamo()
-    service(ready).learn([Evidence("e1", 1, other, [EMAIL]), Evidence("e2", 2, USER, [EMAIL])])
-    assert service(ready).person_of(EMAIL) == service(ready).person_of(other)
+    service(ready).learn(known)
     moment, meddled = 0, True
     while meddled:
         moment, client = moment + 1, MemoryDynamo()
         client.tables = {name: dict(items) for name, items in ready.tables.items()}
-        between = Meddled(client, moment, lambda: service(client).apply(Cut("o1", 3, [pair(other, EMAIL)])))  # noqa: B023
-        service(between).learn([Evidence("e3", 4, USER, [BROWSER])])
+        between = Meddled(client, moment, lambda: service(client).apply(record))  # noqa: B023
+        service(between).learn([news])
         meddled = between.done
         if meddled:
-            assert set(service(client).load(service(client).person_of(USER)).identifiers) == {USER, EMAIL, BROWSER}
+            identities = service(client)
+            assert set(identities.load(identities.person_of(news.hub)).identifiers) == expected, f"before call {moment}"
     assert moment > 5
 
 
@@ -261,6 +280,18 @@ def test_a_link_that_was_cut_is_remembered_through_other_changes() -> None:
     assert identities.person_of(EMAIL) == identities.person_of(other)
     identities.apply(Restore("o2", 4, [pair(USER, EMAIL)]))
     assert identities.person_of(EMAIL) == identities.person_of(USER)
+
+
+def test_a_probable_link_that_was_cut_is_remembered_through_other_changes() -> None:
+    identities = service(MemoryDynamo())
+    identities.learn([Evidence("e1", 1, USER, [EMAIL]), Evidence("e2", 2, PHONE, [BROWSER])])
+    identities.apply(Probable("o1", 3, USER, PHONE, 0.97))
+    identities.apply(Cut("o2", 4, [pair(USER, PHONE)]))
+    identities.learn([Evidence("e3", 5, OTHER, [PHONE])])
+    assert identities.person_of(PHONE) == identities.person_of(OTHER)
+    identities.apply(Cut("o3", 6, [pair(OTHER, PHONE)]))
+    identities.apply(Restore("o4", 7, [pair(USER, PHONE)]))
+    assert identities.person_of(PHONE) == identities.person_of(USER)
 
 
 def test_an_operators_record_takes_effect_once() -> None:
