@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoso.model.errors import InvalidInput
@@ -191,6 +191,7 @@ MEMBERS = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"type": st.sampled_from(["track", "identify", "alias"])}, optional=dict.fromkeys(MEMBERS, JSON)

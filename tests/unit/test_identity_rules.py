@@ -1,6 +1,6 @@
 """Single rules of the identity graph, where the published scenarios leave an edge open."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoso.model.identifiers import DEFAULT, STANDARD, Identifier, IdentityConfig
@@ -123,6 +123,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_the_outcome_depends_neither_on_order_nor_on_repeats(events: list[Evidence], chance: object) -> None:
     shuffled = [*events, *events[:3]]
