@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoso.collect.events import Frame
-from hoso.collect.intake import Sender, Taken, open_batch, open_single, take
-from hoso.collect.parse import MAX_EVENTS
+from hoso.collect.intake import Sender, Taken, open_single, take
+from hoso.collect.parse import MAX_EVENTS, parse_batch
 from hoso.collect.scan import depth_of, find_events, holds_long_number
 from hoso.model.errors import InvalidInput
 from hoso.model.record import Record, unpack
@@ -25,7 +25,7 @@ DAY = 86_400_000
 
 
 def taken(raw: bytes, sent_at: int | None = None) -> Taken:
-    batch = open_batch(raw) if b'"batch"' in raw else open_single(raw)
+    batch = parse_batch(raw) if b'"batch"' in raw else open_single(raw)
     frame = Frame(NOW, new_id=lambda: "made", sent_at=sent_at)
     return take(raw, batch, frame, Sender("main", "web"), lambda kind, value: f"{kind}:{value}")
 

@@ -49,21 +49,17 @@ class Frame:
 
 
 def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
-    """The hub and the row of the packed record. ``body`` is changed: it is the caller's own copy.
+    """The hub and the row of the packed record. The event is changed: it is the caller's own copy.
 
     Raises:
         InvalidInput: the event cannot be taken; its code says why.
     """
     # every event passes here: plain look-ups, and calls only for what is not plain
-    if type(body) is not dict:
+    event: Json = body
+    if type(event) is not dict:
         raise InvalidInput("an event must be a JSON object", code="invalid_event")
-    event = cast("Json", body)
     if "writeKey" in event:
         del event["writeKey"]
-    if frame.kind:
-        event["type"] = frame.kind
-    if frame.context or frame.integrations:
-        _merge_under(event, frame)
 
     name = event.get("event") if event.get("type") == "track" else None
     if type(name) is not str or not 0 < len(name) <= _SURELY_SHORT:
@@ -90,6 +86,20 @@ def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
     elif len(message_id) > _SURELY_SHORT:
         _check_length("messageId", message_id)
     return found[0], (message_id, ts, original, name, others, event)
+
+
+def impose(events: list[Any], frame: Frame) -> None:
+    """Give the events what the request says for all of them: the path's type, and members under their own."""
+    for body in events:
+        if type(body) is not dict:
+            continue
+        event = cast("Json", body)
+        if frame.kind:
+            event["type"] = frame.kind
+        for member, common in (("context", frame.context), ("integrations", frame.integrations)):
+            own: object = event.get(member)
+            if common and (own is None or type(own) is dict):
+                event[member] = {**common, **cast("Json", own or {})}
 
 
 def _corrected(original: int, told: object, frame: Frame) -> int:
@@ -156,11 +166,3 @@ def _named(value: object) -> bool:
 def _check_length(name: str, value: str) -> None:
     if len(value.encode()) > MAX_ID_BYTES:
         raise InvalidInput(f"{name} is longer than {MAX_ID_BYTES} bytes", code="invalid_event")
-
-
-def _merge_under(event: Json, frame: Frame) -> None:
-    """Put the batch's context and integrations under the event's own; the event wins."""
-    for member, common in (("context", frame.context), ("integrations", frame.integrations)):
-        own: object = event.get(member)
-        if common and (own is None or type(own) is dict):
-            event[member] = {**common, **cast("Json", own or {})}

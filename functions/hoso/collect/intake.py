@@ -8,13 +8,11 @@ from typing import Any, cast
 
 import orjson
 
-from hoso.collect.events import MAX_ID_BYTES, Frame, admit
+from hoso.collect.events import MAX_ID_BYTES, Frame, admit, impose
 from hoso.collect.parse import (
     REFUSED,
     Batch,
-    parse_batch,
     parse_object,
-    reject_oversized,
     reject_too_deep,
 )
 from hoso.model.bad_row import BadRow
@@ -46,13 +44,6 @@ class Taken:
     accepted: int
     rejected: list[BadRow]
     records: list[tuple[str, bytes]]
-
-
-def open_batch(raw: bytes) -> Batch:
-    """The parsed batch, its unusable events already refused. Raises ``InvalidInput``, see ``parse_batch``."""
-    batch = parse_batch(raw)
-    reject_oversized(raw, batch)
-    return batch
 
 
 def open_single(raw: bytes) -> Batch:
@@ -95,6 +86,8 @@ def _with_envelope(batch: Batch, frame: Frame) -> Frame:
 
 def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], list[BadRow]]:
     """The good events under their hubs, and all refused ones."""
+    if frame.kind or frame.context or frame.integrations:
+        impose(batch.events, frame)
     hubs: dict[Identifier, list[Row]] = {}
     rejected = list(batch.rejected)
     for index, body in enumerate(batch.events):
@@ -105,10 +98,11 @@ def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], lis
         except InvalidInput as error:
             rejected.append(_rejected(index, body, error))
             continue
-        if hub in hubs:
-            hubs[hub].append(row)
-        else:
+        rows = hubs.get(hub)
+        if rows is None:
             hubs[hub] = [row]
+        else:
+            rows.append(row)
     return hubs, rejected
 
 

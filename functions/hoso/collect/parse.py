@@ -62,39 +62,49 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def parse_batch(raw: bytes) -> Batch:
-    """The body as a batch; events that cannot be parsed are in ``rejected``.
+    """The body as a batch; events that cannot be parsed, or are too large, are in ``rejected``.
 
     Raises:
         InvalidInput: the body as a whole cannot be used: ``invalid_json``, ``invalid_utf8``, ``too_deep``,
             ``invalid_batch`` or ``too_many_events``.
     """
-    if may_hold_long_number(raw):
-        return _parse_each(raw)
     try:
         envelope = _object(orjson.loads(raw))
     except orjson.JSONDecodeError:
         return _parse_each(raw)
-    events = envelope.pop("batch", None)
-    if type(events) is not list:
+    given = envelope.pop("batch", None)
+    if type(given) is not list:
         raise InvalidInput("the body needs an array named batch", code="invalid_batch")
-    if len(cast("list[Any]", events)) > MAX_EVENTS:
+    events = cast("list[Any]", given)
+    if len(events) > MAX_EVENTS:
         raise InvalidInput(f"a batch holds at most {MAX_EVENTS} events", code="too_many_events")
     _check_envelope(envelope)
-    return Batch(envelope, cast("list[Any]", events))
+    batch = Batch(envelope, events)
+    if len(raw) <= FEW_KEYS_BYTES:
+        return _parse_each(raw) if may_hold_long_number(raw) else batch
+    try:
+        sizes = [len(orjson.dumps(event)) for event in events]
+        compact = sum(sizes) + len(events) - 1 + len(orjson.dumps({**envelope, "batch": []}))
+    except TypeError:  # nested so deep that it cannot be written
+        return _parse_each(raw)
+    # text that is as long as its compact form lost no digits when it was parsed
+    if len(raw) != compact and may_hold_long_number(raw):
+        return _parse_each(raw)
+    _reject_large(raw, batch, sizes)
+    return batch
 
 
-def reject_oversized(raw: bytes, batch: Batch) -> None:
-    """Refuse the events of a batch that are longer, as sent, than ``MAX_EVENT_BYTES``, or have too many keys.
+def _reject_large(raw: bytes, batch: Batch, sizes: list[int]) -> None:
+    """Refuse events that are longer, as sent, than ``MAX_EVENT_BYTES``, or have too many keys.
 
-    The text is only scanned when an event may be too long: what all events take when written compactly, taken from
-    the bytes of the body, is an upper bound of the blanks and escapes that any one of them can have.
+    ``sizes`` are the lengths of the events in compact form. The text is only scanned when an event may be too long:
+    the bytes of the body beyond all compact forms are an upper bound of the blanks and escapes that any one can have.
     """
-    if len(raw) <= FEW_KEYS_BYTES or batch.layout is not None:
-        return
-    sizes = [len(orjson.dumps(event)) for event in batch.events]
     largest = max(sizes, default=0)
     if largest > FEW_KEYS_BYTES:
-        _reject_many_keys(batch, sizes)
+        for index, event in enumerate(batch.events):
+            if sizes[index] > FEW_KEYS_BYTES and has_too_many_keys(event):
+                _reject(batch, index, orjson.dumps(event), _many_keys())
     slack = max(0, len(raw) - sum(sizes))
     if len(raw) <= MAX_EVENT_BYTES or largest + slack <= MAX_EVENT_BYTES:
         return
@@ -111,12 +121,6 @@ def reject_too_deep(raw: bytes, batch: Batch) -> None:
         event = batch.events[index]
         if event is not REFUSED and nests_too_deep(event):
             _reject(batch, index, raw[span.start : span.end], _too_deep())
-
-
-def _reject_many_keys(batch: Batch, sizes: list[int]) -> None:
-    for index, event in enumerate(batch.events):
-        if sizes[index] > FEW_KEYS_BYTES and has_too_many_keys(event):
-            _reject(batch, index, orjson.dumps(event), _many_keys())
 
 
 def has_too_many_keys(event: Any) -> bool:

@@ -78,7 +78,10 @@ def object_key(workspace: str, entry_id: str) -> str:
 
 def load(objects: Objects, workspace: str, entry_id: str) -> dict[str, Any]:
     """An entry with its rows. Raises ``NotFound``, ``Transient``."""
-    return orjson.loads(objects.get(object_key(workspace, entry_id)))
+    try:
+        return orjson.loads(objects.get(object_key(workspace, entry_id)))
+    except NotFound as error:
+        raise NotFound("no such quarantine entry") from error
 
 
 def mark_replayed(objects: Objects, workspace: str, entry: dict[str, Any], replay: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from hoso.collect.answers import Reply
 from hoso.collect.body import decode, sent_bytes
 from hoso.collect.documents import rudderstack_config, segment_settings
 from hoso.collect.events import Frame
-from hoso.collect.intake import Hash, Sender, open_batch, open_single, take
-from hoso.collect.parse import Batch, text_of
+from hoso.collect.intake import Hash, Sender, open_single, take
+from hoso.collect.parse import Batch, parse_batch, text_of
 from hoso.collect.paths import Place, find
 from hoso.collect.pixels import pixel_event
 from hoso.collect.quarantine import quarantine
@@ -103,7 +103,7 @@ class Reception:
         source = self._source(key) if key is not None else None
         try:
             raw = decode(request.body, is_base64=request.is_base64, headers=request.headers)
-            batch = open_batch(raw) if place.job == "batch" else open_single(raw)
+            batch = parse_batch(raw) if place.job == "batch" else open_single(raw)
         except (InvalidInput, UnsupportedMediaType) as fault:
             return self._refuse_all(request, source, fault)
         if source is None:

@@ -13,7 +13,8 @@ from typing import Any, cast
 import orjson
 
 from hoso.collect.events import Frame
-from hoso.collect.intake import Hash, Sender, open_batch, open_single, take
+from hoso.collect.intake import Hash, Sender, open_single, take
+from hoso.collect.parse import parse_batch
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 
@@ -45,7 +46,7 @@ def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash)
         )
         try:
             raw = _text(payload)
-            batch = open_batch(raw) if _is_batch(raw) else open_single(raw)
+            batch = parse_batch(raw) if _is_batch(raw) else open_single(raw)
             taken = take(raw, batch, frame, sender, hash_of)
         except InvalidInput as error:
             done.rejected.append(BadRow(index, row["message_id"], error.code, error.message, None))

@@ -71,6 +71,9 @@ TRAIT_TYPES = {
 }
 """Traits that are identifiers."""
 
+_CONTEXT_EVIDENCE = frozenset({"device", "traits", "externalIds", "externalId", "integrations"})
+"""Members of ``context`` that can hold identifiers."""
+
 _ABOUT_SOMEBODY_ELSE = re.compile(r"shar|invit|refer|gift|friend|recipient|forward", re.IGNORECASE)
 """Events whose ``properties.email`` or ``.phone`` is another person's (Segment: Product Shared, Invite Sent)."""
 
@@ -128,9 +131,9 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     if user is not None:
         _add(found, "user_id", user, config)
     kind = event.get("type")
-    context = event.get("context")
-    if type(context) is dict:
-        _from_context(found, cast("Json", context), kind, config)
+    context: Json = event.get("context", {})
+    if type(context) is dict and not _CONTEXT_EVIDENCE.isdisjoint(context):
+        _from_context(found, context, kind, config)
     traits = event.get("traits")
     if traits and kind != "group":
         _from_traits(found, traits, config)
