@@ -50,7 +50,9 @@ def test_scenario_in_the_given_order(document: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [document for document in DOCUMENTS if document["order_independent"]], ids=lambda document: document["id"]
+    "document",
+    [document for document in DOCUMENTS if document["order_independent"]],
+    ids=lambda document: document["id"],
 )
 def test_scenario_in_every_order_with_repeats(document: dict) -> None:
     scenario = parse_scenario(document)
