@@ -11,6 +11,7 @@ Not imitated and refused: ``ResultWriter``, ``ItemBatcher`` together with ``Item
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, cast
@@ -25,6 +26,7 @@ WORKERS = 8
 _BATCHER = "ItemBatcher"
 _asl = "moto.stepfunctions.parser.asl."
 _jsonata: Any = import_module(_asl + "jsonata.jsonata")
+_parser_log = _asl + "parse.preprocessor"
 _states: Any = import_module(_asl + "eval.states")
 _variables: Any = import_module(_asl + "eval.variable_store")
 _parser: Any = import_module(_asl + "parse.asl_parser")
@@ -51,6 +53,9 @@ class Failed:
 
 def patch() -> None:
     """Put the repairs in place."""
+    logging.getLogger(_parser_log).setLevel(
+        logging.ERROR
+    )  # it warns that tolerated failures have no effect: now they do
     replace(_jsonata, "_eval_jsonata", evaluate)
     for module in (_jsonata, _states, _variables):
         replace(module, "encode_jsonata_variable_declarations", encode)
