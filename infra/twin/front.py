@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
-from infra.twin.lambdas import Runtime
+from infra.twin.lambdas import PAYLOAD_BYTES, Runtime
 from infra.twin.payload import (
     INTERNAL_ERROR,
     HttpRequest,
@@ -99,9 +99,10 @@ class Gateway:
         matched = Matched(route.api, route.key, parameters, claims)
         request_id = str(uuid.uuid4())
         event = event_of(request, matched, request_id, self._now_ms())
-        outcome = self._runtime.invoke(
-            self._deployment.integrations[route.integration], json.dumps(event, ensure_ascii=False).encode()
-        )
+        payload = json.dumps(event, ensure_ascii=False).encode()
+        if len(payload) > PAYLOAD_BYTES:
+            return HttpResponse.of(413, {"message": _REFUSAL[True]})
+        outcome = self._runtime.invoke(self._deployment.integrations[route.integration], payload)
         answer = HttpResponse.of(500, INTERNAL_ERROR) if outcome.failed else response_of(outcome.value)
         return HttpResponse(answer.status, answer.body, [*answer.headers, ("apigw-requestid", request_id)])
 

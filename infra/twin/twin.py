@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -44,6 +45,8 @@ from infra.twin.tokens import Issuer
 
 _GC_THRESHOLD = (200_000, 50, 1_000)
 _LOOK_S = 0.02
+_only_one = threading.Lock()
+"""Moto's state is the process's."""
 
 
 class FunctionFailed(Exception):
@@ -78,6 +81,9 @@ class Twin:
         self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> Twin:
+        if not _only_one.acquire(blocking=False):
+            raise RuntimeError("a twin already runs in this process")
+        self._held.callback(_only_one.release)
         try:
             self._start()
         except BaseException:

@@ -47,8 +47,12 @@ def test_headers_are_lower_case_and_joined_and_cookies_apart() -> None:
     assert made["cookies"] == ["a=1", "b=2"]
     assert "cookie" not in made["headers"]
     assert made["requestContext"]["http"] == {
-        "method": "POST", "path": "/v1/t", "protocol": "HTTP/1.1", "sourceIp": "10.0.0.7", "userAgent": "test",
-    }  # fmt: skip
+        "method": "POST",
+        "path": "/v1/t",
+        "protocol": "HTTP/1.1",
+        "sourceIp": "10.0.0.7",
+        "userAgent": "test",
+    }
     assert made["requestContext"]["time"] == "14/Nov/2023:22:13:20 +0000"
 
 
@@ -106,8 +110,12 @@ def test_response_headers_and_cookies_are_sent() -> None:
     )
 
     assert response.headers == [
-        ("x-a", "1"), ("x-b", "true"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-type", "text/plain;charset=UTF-8"),
-    ]  # fmt: skip
+        ("x-a", "1"),
+        ("x-b", "true"),
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("content-type", "text/plain;charset=UTF-8"),
+    ]
 
 
 OPEN = {
