@@ -1,0 +1,108 @@
+"""DuckDB over everything that is stored: the archive's Parquet files, and rows of people and deliveries."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+
+from hoso.insight.query import BadQuery, tables_of
+from hoso.insight.snapshot import COLUMNS, Row, owners
+from hoso.platform.objects import Objects
+
+MEMORY = "2GB"
+_ARCHIVE = ("archive", "archive-compact")
+_EVENTS = {
+    **{"message_id": "VARCHAR", "type": "VARCHAR", "event": "VARCHAR"},
+    **{"ts": "BIGINT", "original_ts": "BIGINT", "received_at": "BIGINT"},
+    **{"source": "VARCHAR", "hub_type": "VARCHAR", "hub_value": "VARCHAR", "ids": "VARCHAR", "body": "VARCHAR"},
+}
+
+
+class Warehouse:
+    """One database for one query. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._db = duckdb.connect(":memory:", config={"memory_limit": MEMORY, "threads": 2})
+        self._spill = tempfile.TemporaryDirectory(prefix="sql-")
+        self._db.execute("SET temp_directory = ?", [self._spill.name])
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._spill.cleanup()
+
+    def fill(self, table: str, rows: Iterable[Row]) -> None:
+        """Make a table of people or deliveries."""
+        columns = COLUMNS[table]
+        self._db.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+        self._insert(table, len(columns), list(rows))
+
+    def events(self, files: Sequence[Path], identities: Iterable[Row], alone: Callable[[str, str], str]) -> None:
+        """Make ``events`` of archive files, each message once (the copy received first), with its owner."""
+        self._db.execute(f"CREATE TABLE stored ({', '.join(f'{name} {kind}' for name, kind in _EVENTS.items())})")
+        if files:
+            self._db.execute(
+                f"INSERT INTO stored SELECT {', '.join(_EVENTS)} FROM read_parquet(?) "  # noqa: S608  constants only
+                "QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY received_at, hub_type, hub_value) = 1",
+                [[str(file) for file in files]],
+            )
+        hubs = self._db.execute("SELECT DISTINCT hub_type, hub_value FROM stored").fetchall()
+        self._db.execute("CREATE TABLE owners (hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR)")
+        self._insert("owners", 3, owners(identities, hubs, alone))
+        self._db.execute(
+            "CREATE VIEW events AS "
+            "SELECT stored.*, owners.profile_id FROM stored JOIN owners USING (hub_type, hub_value)"
+        )
+
+    def run(self, query: str, limit: int) -> list[dict[str, Any]]:
+        """The first ``limit`` rows. Raises ``BadQuery``."""
+        tables_of(query)
+        # From here on the database reads no file, loads nothing and cannot be told otherwise.
+        self._db.execute("SET enable_external_access = false")
+        self._db.execute("SET lock_configuration = true")
+        try:
+            found = self._db.execute(query)
+            names = [column[0] for column in found.description or []]
+            return [dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchmany(limit)]
+        except duckdb.Error as error:
+            raise BadQuery(str(error).partition("\n")[0][:500]) from error
+
+    def _insert(self, table: str, width: int, rows: list[Row]) -> None:
+        if not rows:
+            return
+        columns = list(zip(*rows, strict=True))
+        holders = ", ".join(f"unnest(?) AS c{number}" for number in range(width))
+        self._db.execute(f"INSERT INTO {table} SELECT {holders}", [list(column) for column in columns])
+
+
+def fetch_archive(objects: Objects, workspace: str, folder: Path) -> list[Path]:
+    """Local copies of a workspace's archive files; files never change, so those that are here stay."""
+    files: list[Path] = []
+    for part in _ARCHIVE:
+        for key in objects.keys(f"{part}/{workspace}/"):
+            file = folder / key.replace("/", "__")
+            if not file.exists():
+                fresh = file.with_suffix(".new")
+                fresh.write_bytes(objects.get(key))
+                fresh.rename(file)
+            files.append(file)
+    return files
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    return str(value)
