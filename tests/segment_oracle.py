@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-import itertools
 import math
 import re
 import unicodedata
@@ -49,7 +48,9 @@ def holds(rule, tz, others, profile, events, as_of):
             return False
         if "for" not in rule:
             return True
-        since = profile.get("trait_since", {}).get(rule["name"])
+        # a part of a trait changes when the trait does
+        whole = rule["name"].replace("\\.", "\0").split(".")[0].replace("\0", ".")
+        since = profile.get("trait_since", {}).get(rule["name"], profile.get("trait_since", {}).get(whole))
         return since is not None and since <= back(as_of, rule["for"], tz)
     if kind == "list":
         return rule["key"] in profile.get("lists", [])
@@ -195,20 +196,26 @@ def sequence(rule, tz, events, as_of):
         forms = [text(look(event["body"], path)) for path in rule.get("same", [])]
         return None if None in forms else tuple(forms)
 
-    for choice in itertools.product(*(matching[place] for place in positive)):
+    for choice in _rising([matching[place] for place in positive], ()):
         keys = {key(event) for event in choice}
         if len(keys) != 1 or None in keys or not inside(choice[0]["ts"], rule.get("window"), tz, as_of):
             continue
         moments = [event["ts"] for event in choice]
-        if any(a >= b for a, b in itertools.pairwise(moments)):
-            continue
         if "within" in rule and moments[-1] - moments[0] > length(rule["within"]):
             continue
-        if all(
-            _step_fits(steps, matching, positive, moments, place, keys, key, as_of) for place in range(len(steps))
-        ):
+        if all(_step_fits(steps, matching, positive, moments, place, keys, key, as_of) for place in range(len(steps))):
             return True
     return False
+
+
+def _rising(steps, chosen):
+    """Every choice of one event per step in strictly rising time."""
+    if len(chosen) == len(steps):
+        yield chosen
+        return
+    for event in steps[len(chosen)]:
+        if not chosen or event["ts"] > chosen[-1]["ts"]:
+            yield from _rising(steps, (*chosen, event))
 
 
 def _step_fits(steps, matching, positive, moments, place, keys, key, as_of):

@@ -299,7 +299,7 @@ class AbsoluteWindow(EventWindow):
 
     @override
     def enters(self, instant: int) -> int:
-        return instant
+        return instant if self._low < instant <= self._high else NEVER
 
     @override
     def leaves(self, instant: int) -> int:

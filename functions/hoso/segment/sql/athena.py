@@ -72,6 +72,14 @@ class Athena(Dialect):
         return case([(self.is_kind(value, "list"), call("JSON_ARRAY_LENGTH", value))])
 
     @override
+    def let(self, value: Sql, use: Callable[[Sql], Sql]) -> Sql:
+        if isinstance(value, exp.Column):
+            return use(value)
+        name = self.fresh_name()
+        inner = exp.Lambda(this=use(exp.column(name.copy())), expressions=[name])
+        return call("ELEMENT_AT", call("TRANSFORM", exp.Array(expressions=[value.copy()]), inner), integer(1))
+
+    @override
     def normal(self, value: Sql) -> Sql:
         return call("NORMALIZE", value)
 

@@ -72,10 +72,8 @@ def absent(value: Sql) -> Sql:
 
 def case(branches: Sequence[tuple[Sql, Sql]], default: Sql | None = None) -> Sql:
     """``CASE WHEN … THEN … ELSE … END``."""
-    made = exp.Case()
-    for condition, value in branches:
-        made = made.when(condition, value)
-    return made.else_(default) if default is not None else made
+    ifs = [exp.If(this=condition.copy(), true=value.copy()) for condition, value in branches]
+    return exp.Case(ifs=ifs, default=None if default is None else default.copy())
 
 
 def one_of(value: Sql, entries: Sequence[Sql]) -> Sql:

@@ -207,12 +207,20 @@ def _in_range(op: str, operand: Any, scope: Scope, path: str, zone: Zone, as_of:
 
 def _anniversary(operand: Any, scope: Scope, path: str, zone: Zone, as_of: int) -> Sql:
     wanted = sorted(Anniversary(zone, *day_range_of(operand)).month_days(as_of))
-    day, moment = scope.form(path, "day"), scope.form(path, "instant")
-    inside = both([compare("gte", moment, integer(_FIRST_MOMENT)), compare("lt", moment, integer(_AFTER_LAST_MOMENT))])
-    local = case([(inside, whole_days(local_clock(zone, moment)))])
-    date = scope.dialect.date(case([(present(day), day)], local))
-    number = plus(exp.Mul(this=call("MONTH", date), expression=integer(100)), call("DAY", date))
-    return one_of(number, [integer(month * 100 + day) for month, day in wanted])
+    day = scope.form(path, "day")
+
+    def of_moment(moment: Sql) -> Sql:
+        """The local day of an instant that lies in the years of the calendar."""
+        after = compare("gte", moment, integer(_FIRST_MOMENT))
+        inside = both([after, compare("lt", moment, integer(_AFTER_LAST_MOMENT))])
+        return case([(inside, whole_days(local_clock(zone, moment)))])
+
+    def is_wanted(date: Sql) -> Sql:
+        number = plus(exp.Mul(this=call("MONTH", date), expression=integer(100)), call("DAY", date))
+        return one_of(number, [integer(month * 100 + day) for month, day in wanted])
+
+    local = scope.dialect.let(scope.form(path, "instant"), of_moment)
+    return scope.dialect.let(scope.dialect.date(case([(present(day), day)], local)), is_wanted)
 
 
 def whole_days(local: Sql) -> Sql:

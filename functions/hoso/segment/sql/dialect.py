@@ -67,6 +67,10 @@ class Dialect(ABC):
     def size(self, value: Sql) -> Sql:
         """Number of entries of a JSON list; NULL when the value is no list."""
 
+    @abstractmethod
+    def let(self, value: Sql, use: Callable[[Sql], Sql]) -> Sql:
+        """An expression that uses a value many times and computes it once."""
+
     # text
 
     @abstractmethod

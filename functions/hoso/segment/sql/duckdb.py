@@ -78,6 +78,14 @@ class DuckDb(Dialect):
         return case([(self.is_kind(value, "list"), call("JSON_ARRAY_LENGTH", value))])
 
     @override
+    def let(self, value: Sql, use: Callable[[Sql], Sql]) -> Sql:
+        if isinstance(value, exp.Column):
+            return use(value)
+        name = self.fresh_name()
+        inner = exp.Lambda(this=use(exp.column(name.copy())), expressions=[name])
+        return call("LIST_EXTRACT", call("LIST_TRANSFORM", exp.Array(expressions=[value.copy()]), inner), integer(1))
+
+    @override
     def normal(self, value: Sql) -> Sql:
         return call("NFC_NORMALIZE", value)
 

@@ -96,12 +96,13 @@ def in_place(dialect: Dialect, value: Sql, form: str) -> Sql:
     """A form of a JSON value."""
     if form == "json":
         return value
-    if form == "text":
-        return dialect.text_form(value)
     if form == "folded":
-        return call("LOWER", dialect.text_form(value))
-    if form == "number":
-        return dialect.number_form(value)
-    if form == "boolean":
-        return dialect.boolean_form(value)
-    return dialect.day_form(value) if form == "day" else dialect.instant_form(value)
+        return call("LOWER", dialect.let(value, dialect.text_form))
+    forms = {
+        "text": dialect.text_form,
+        "number": dialect.number_form,
+        "boolean": dialect.boolean_form,
+        "day": dialect.day_form,
+        "instant": dialect.instant_form,
+    }
+    return dialect.let(value, forms[form])
