@@ -1,0 +1,57 @@
+"""Nightly runs: start one by hand, look at one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from botocore.exceptions import ClientError
+
+from hoso.model.errors import InvalidInput, NotFound
+from hoso.model.time import format_instant, parse_instant
+
+Json = dict[str, Any]
+
+
+class Runs:
+    """Executions of the nightly state machine."""
+
+    def __init__(self, states: Any, machine: str, workspace: str) -> None:
+        self._states = states
+        self._machine = machine
+        self._workspace = workspace
+
+    def start(self, as_of: object, now: int) -> Json:
+        """Start the nightly work for an instant (ISO 8601), or for now.
+
+        Raises:
+            InvalidInput: ``as_of`` is no instant.
+        """
+        instant = now if as_of is None else parse_instant(as_of)
+        if instant is None:
+            raise InvalidInput("as_of is no date-time", hint="write such as 2026-11-22T19:00:00Z")
+        text = format_instant(instant)
+        # Names are kept for 90 days: a run by hand carries the time of its start, so that it can be repeated.
+        name = f"{self._workspace}-{text[:10]}-{now}"
+        self._states.start_execution(
+            stateMachineArn=self._machine,
+            name=name,
+            input=orjson.dumps({"as_of": text, "workspace": self._workspace}).decode(),
+        )
+        return {"name": name, "as_of": text}
+
+    def show(self, name: str) -> Json:
+        """The state of a run, with its report when it has ended well. Raises ``NotFound``."""
+        arn = self._machine.replace(":stateMachine:", ":execution:") + f":{name}"
+        try:
+            run: Json = self._states.describe_execution(executionArn=arn)
+        except ClientError as error:
+            raise NotFound(f"no nightly run has the name {name}") from error
+        output = run.get("output")
+        return {
+            "name": name,
+            "status": run["status"],
+            "report": orjson.loads(output) if output else None,
+            "error": run.get("error"),
+            "cause": run.get("cause"),
+        }
