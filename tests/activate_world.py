@@ -1,6 +1,6 @@
 """A small AWS for the tests of activation: unify's tables in moto, bus and queues as lists, SES as a list of mails.
 
-The real handlers run: outbox sender, trigger, channels, admin API. ``World.run`` plays the pollers by the world's clock.
+The real handlers run: outbox sender, trigger, channels, admin API. ``World.run`` plays the pollers by its own clock.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unittest.mock import patch
 from hoso.activate.handlers import admin, channel, outbox, trigger
 from hoso.model.time import format_instant
 from hoso.platform.dynamo import to_wire
+from hoso.unify.handlers import consume, profiles
 from infra.twin import calls
 from infra.twin.calls import Call, Proceed
 from tests.unify_world import NOW, Context, unify_world
@@ -108,6 +109,18 @@ class World:
     @property
     def now(self) -> int:
         return self.unify.now
+
+    def reset(self) -> None:
+        """A new world at little cost: clients and tables stay, everything else is as at the begin."""
+        parts = self.unify.parts
+        for table in (parts.profiles, parts.outbox, parts.store.delivery, parts.control._table):
+            table.batch_write((), [(item["pk"], item["sk"]) for item in table.scan()])
+        for made in (*CACHED, consume.consumer, profiles.parts):
+            made.cache_clear()
+        self.unify.now = NOW
+        for kept in (self.queues, self.dead, self.mails, self.bus):
+            kept.clear()
+        self.mail_fault, self.mail_taken_before_fault = lambda call: None, False
 
     def advance(self, ms: int) -> None:
         """Let time pass; nothing runs by itself."""

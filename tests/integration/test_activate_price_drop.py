@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +10,18 @@ from hoso.model.time import DAY_MS
 from tests.activate_world import PRICE_DROP, World, activate_world
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with activate_world(tmp_path) as made:
-        made.shop()
-        made.price(500_000)
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with activate_world(tmp_path_factory.mktemp("world")) as made:
         yield made
+
+
+@pytest.fixture
+def world(fresh: World) -> World:
+    fresh.reset()
+    fresh.shop()
+    fresh.price(500_000)
+    return fresh
 
 
 def test_one_email_with_the_new_price_goes_to_who_viewed_and_allowed_it(world: World) -> None:

@@ -6,7 +6,7 @@ finds one that another worker held and never finished sends it again (webhook) o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -44,6 +44,7 @@ EARLY_MS = SECOND_MS
 """A message that comes back this much before its time is taken all the same."""
 _CLAIM_TRIES = 3
 _RACED_MS = 2 * SECOND_MS
+_HELD_BACK_MS = (5 * SECOND_MS, 20 * SECOND_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ class Courier:
         self._clock = clock
         self._uniform = uniform
 
-    def deliver(self, detail: Mapping[str, Any]) -> list[Outcome]:
-        """Work on every activation of an event that this channel serves.
+    def deliver(self, detail: Mapping[str, Any], ill: Collection[str] = ()) -> list[Outcome]:
+        """Work on every activation of an event that this channel serves; destinations in ``ill`` are not called now.
 
         Raises:
             InvalidInput: the event is not one of ours.
@@ -115,7 +116,7 @@ class Courier:
             raise InvalidInput("an event of the bus without a time or a route", code="bad_event")
         outcomes: list[Outcome] = []
         for key in detail["activations"]:
-            outcome = self._one(str(key), detail)
+            outcome = self._one(str(key), detail, ill)
             if outcome is not None:
                 outcomes.append(outcome)
         return outcomes
@@ -124,7 +125,7 @@ class Courier:
         """Whether the destination did not answer as it should, so that its other messages are better held back."""
         return outcome.again_at is not None and outcome.delivery.status == RETRYING
 
-    def _one(self, key: str, detail: Mapping[str, Any]) -> Outcome | None:
+    def _one(self, key: str, detail: Mapping[str, Any], ill: Collection[str]) -> Outcome | None:
         workspace, now = detail["workspace"], self._clock()
         as_is = key.startswith(routing.AS_IS)
         activation = None if as_is else self._catalogue.activation(workspace, key)
@@ -139,6 +140,8 @@ class Courier:
         ready = self._not_now(held, now)
         if ready is not None:
             return ready
+        if target in ill:
+            return Outcome(held, now + int(self._uniform(*_HELD_BACK_MS)))
         if held.status == SENDING and self._channel.at_most_once:
             return self._end(case, PARKED, "outcome_unknown: a worker stopped while sending")
         return self._attempt(case, now)

@@ -21,7 +21,6 @@ from hoso.platform.queue import DeadLetters, Queue
 MOST_ERRORS = 8
 """Receives after which a message that breaks the code is buried."""
 LONGEST_MS = 12 * HOUR_MS - 60 * SECOND_MS
-_HELD_BACK_MS = (5 * SECOND_MS, 20 * SECOND_MS)
 _TROUBLE_MS = (2 * SECOND_MS, 30 * SECOND_MS)
 
 Detail = Mapping[str, Any]
@@ -78,11 +77,7 @@ class Inbox:
             envelope = _envelope(record["body"])
             if self._feedback(envelope):
                 return True
-            detail: dict[str, Any] = envelope["detail"]
-            if not ill.isdisjoint(detail.get("destinations", ())):
-                self._hide(record, self._uniform(*_HELD_BACK_MS))
-                return False
-            outcomes = self._courier.deliver(detail)
+            outcomes = self._courier.deliver(envelope["detail"], ill)
         except InvalidInput as error:
             self._dead.put(record["body"], error.code)
             return True

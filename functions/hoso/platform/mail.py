@@ -122,7 +122,7 @@ class Mailer:
 
 def check(mail: Mail) -> None:
     """Raise ``MailRefused`` for what could put a header or a second recipient into the message."""
-    for address in filter(None, (mail.to, mail.sender, mail.reply_to)):
+    for address in (mail.to, mail.sender, *([mail.reply_to] if mail.reply_to else [])):
         if not is_address(address):
             raise MailRefused("not exactly one e-mail address", code="bad_address")
     for text in (mail.subject, mail.sender_name, *mail.headers, *mail.headers.values()):
