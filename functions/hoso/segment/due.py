@@ -9,17 +9,18 @@ nothing to change writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from hoso.model.errors import Transient
-from hoso.platform.dynamo import Table
+from hoso.platform.dynamo import Condition, Refused, Table
 from hoso.unify.settlement import DUE_SHARDS, SLOT_MS
 
 FIRST_LOOK_BACK_SLOTS = 12
 """How far a sweep looks back when none was finished before: an hour."""
-MOST_SLOTS = 3_000
-"""Slots of one sweep (ten days): what is older waits for the next sweep."""
+MOST_SLOTS = 288
+"""Slots that are asked one by one (a day); a sweeper that is further behind reads the table once instead."""
 
 
 @dataclass(slots=True)
@@ -48,14 +49,22 @@ class DueTable:
         """Everything before this slot is done."""
         self._delivery.put({"pk": self._place[0], "sk": self._place[1], "slot": slot})
 
-    def entries(self, slot: int) -> Iterator[Mapping[str, Any]]:
-        """The entries of a slot."""
-        for shard in range(DUE_SHARDS):
-            yield from self._delivery.query_all(f"{self._workspace}#D#{slot}#{shard}", consistent=True)
+    def entries(self, first: int, last: int) -> Iterator[Mapping[str, Any]]:
+        """The entries of the slots from ``first`` to ``last``, both included."""
+        prefix = f"{self._workspace}#D#"
+        if last - first > MOST_SLOTS:
+            found = (item for item in self._delivery.scan() if item["pk"].startswith(prefix))
+            yield from (item for item in found if first <= item["due"] // SLOT_MS <= last)
+            return
+        for slot in range(first, last + 1):
+            for shard in range(DUE_SHARDS):
+                yield from self._delivery.query_all(f"{prefix}{slot}#{shard}", consistent=True)
 
     def done(self, entry: Mapping[str, Any]) -> None:
-        """Forget an entry."""
-        self._delivery.delete((entry["pk"], entry["sk"]))
+        """Forget an entry, unless the person was armed again in the same slot meanwhile."""
+        same = Condition("#due = :due", {"#due": "due"}, {":due": entry["due"]})
+        with suppress(Refused):
+            self._delivery.delete((entry["pk"], entry["sk"]), same)
 
 
 def sweep(
@@ -72,25 +81,23 @@ def sweep(
     swept = Swept()
     present = now // SLOT_MS
     reached = table.reached()
-    first = present - FIRST_LOOK_BACK_SLOTS if reached is None else max(reached, present - MOST_SLOTS)
-    unfinished: int | None = None
-    for slot in range(first, present + 1):
-        for entry in table.entries(slot):
-            if entry["due"] > now:
-                unfinished = slot if unfinished is None else unfinished
-                continue
-            if not time_left():
-                table.reach(slot if unfinished is None else unfinished)
-                swept.left += 1
-                return swept
-            try:
-                swept.changes += look(entry["sk"])
-            except Transient:
-                swept.left += 1
-                unfinished = slot if unfinished is None else unfinished
-                continue
-            swept.people += 1
-            table.done(entry)
+    first = present - FIRST_LOOK_BACK_SLOTS if reached is None else min(reached, present)
     # The present slot can still get entries; a slot in which somebody waits is looked at again.
-    table.reach(present if unfinished is None else unfinished)
+    unfinished = present
+    for entry in table.entries(first, present):
+        if entry["due"] > now:
+            continue
+        if not time_left():
+            swept.left += 1
+            unfinished = first
+            break
+        try:
+            swept.changes += look(entry["sk"])
+        except Transient:
+            swept.left += 1
+            unfinished = min(unfinished, entry["due"] // SLOT_MS)
+            continue
+        swept.people += 1
+        table.done(entry)
+    table.reach(unfinished)
     return swept
