@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import Context
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,7 @@ from infra.twin.registry import Deployment
 _core: Any = import_module("moto.core.models")
 _lambda: Any = import_module("moto.awslambda.models").LambdaBackend
 _sesv2: Any = import_module("moto.sesv2.responses").SESV2Response
+_states: Any = import_module("moto.stepfunctions.parser.models").StepFunctionsParserBackend
 _CONFIG = {"stepfunctions": {"execute_state_machine": True}}
 
 
@@ -70,7 +72,17 @@ def connected(
     def send_email(self: Any) -> str:
         return json.dumps({"MessageId": outbox.send(json.loads(self.body))})
 
-    with _replaced(_lambda, "invoke", invoke), _replaced(_sesv2, "send_email", send_email):
+    start = _states.start_execution
+
+    def start_execution(*args: Any, **kwargs: Any) -> Any:
+        # The execution's threads are not the calling function's.
+        return Context().run(start, *args, **kwargs)
+
+    with (
+        _replaced(_lambda, "invoke", invoke),
+        _replaced(_sesv2, "send_email", send_email),
+        _replaced(_states, "start_execution", start_execution),
+    ):
         events.on_put_events = bus.put
         try:
             yield
