@@ -12,9 +12,7 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
 from infra.constructs.channel import BusConsumer
-from infra.stacks.capability import CapabilityStack
-from infra.stacks.collect import CollectStack
-from infra.stacks.data import DataStack
+from infra.stacks.capabilities import Capabilities
 from infra.stacks.segment import SegmentStack
 
 Finding = tuple[IConstruct, str, str]
@@ -29,6 +27,7 @@ NO_AUTHORIZER = (
 )
 PLUS_TIER = "Threat protection of Cognito is a paid plan; sign-in needs a second factor and nobody signs up alone."
 LAST_QUEUE = "This is the queue of last resort; the runbook says how its messages are redriven."
+BUS_QUEUE = "This is the dead-letter queue of the bus, which the rule does not look for."
 QUEUE_REDRIVE = "What fails stays in the queue and goes to its dead letters by the queue's own redrive policy."
 
 # Which prefixes of the bucket a function works on; the statements are in the stacks.
@@ -45,21 +44,25 @@ PREFIXES: dict[str, Sequence[str]] = {
 }
 
 
-def check(app: cdk.App, data: DataStack, capabilities: Sequence[CapabilityStack]) -> int:
+def check(app: cdk.App, parts: Capabilities) -> int:
     """Let both packs check the app, less the acknowledged findings. Answers how many those are."""
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
     count = 0
-    for construct, finding, reason in findings(data, capabilities):
+    for construct, finding, reason in findings(parts):
         cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=finding, reason=reason))
         count += 1
     return count
 
 
-def findings(data: DataStack, capabilities: Sequence[CapabilityStack]) -> Iterator[Finding]:
+def findings(parts: Capabilities) -> Iterator[Finding]:
     """The acknowledged findings."""
-    files = data.stack_name + ":ExportsOutputFnGetAttFiles8E6940B8ArnD8EE6C03"
-    yield data.users, "AwsSolutions-COG8", PLUS_TIER
-    for capability in capabilities:
+    files = parts.data.stack_name + ":ExportsOutputFnGetAttFiles8E6940B8ArnD8EE6C03"
+    yield parts.data.users, "AwsSolutions-COG8", PLUS_TIER
+    yield parts.data.bus_failed, "AwsSolutions-SQS3", BUS_QUEUE
+    yield parts.data.bus_failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
+    yield parts.collect.route, "AwsSolutions-APIG4", NO_AUTHORIZER
+    yield from _nightly(parts.segment, files)
+    for _, capability in parts.named():
         yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
         for name, function in capability.functions.items():
             if capability.parameters.tracing:
@@ -70,10 +73,6 @@ def findings(data: DataStack, capabilities: Sequence[CapabilityStack]) -> Iterat
             if isinstance(child, BusConsumer):
                 yield child.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
                 yield child.mapping, "Serverless-LambdaEventSourceMappingDestination", QUEUE_REDRIVE
-        if isinstance(capability, CollectStack):
-            yield capability.route, "AwsSolutions-APIG4", NO_AUTHORIZER
-        if isinstance(capability, SegmentStack):
-            yield from _nightly(capability, files)
 
 
 def _nightly(capability: SegmentStack, files: str) -> Iterator[Finding]:
@@ -81,6 +80,6 @@ def _nightly(capability: SegmentStack, files: str) -> Iterator[Finding]:
     execution = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
     yield capability.nightly.policy, ANY_RESOURCE, MACHINE
     yield capability.nightly.policy, f"AwsSolutions-IAM5[Resource::{files}/nightly/*]", PREFIX
-    yield capability.nightly.policy, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS
+    yield capability.nightly.children_policy, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS
     admin = capability.functions["SegmentAdminFunction"].policy
     yield admin, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS

@@ -12,6 +12,7 @@ import aws_cdk as cdk
 from infra.acknowledgements import check
 from infra.parameters import Parameters
 from infra.stacks.activate import ActivateStack
+from infra.stacks.capabilities import Capabilities
 from infra.stacks.collect import CollectStack
 from infra.stacks.data import DataStack
 from infra.stacks.operations import OperationsStack
@@ -34,16 +35,16 @@ def build(root: Path, outdir: str | None = None) -> cdk.App:
     context = json.loads(os.environ.get("CDK_CONTEXT_JSON", "{}"))
     parameters = Parameters.from_context({k: v for k, v in context.items() if k not in own["context"]})
     prefix = NAME if parameters.production else f"{NAME}-{parameters.stage}"
-    common = {"parameters": parameters, "termination_protection": parameters.production}
+    common: dict[str, Any] = {"parameters": parameters, "termination_protection": parameters.production}
     data = DataStack(app, f"{prefix}-data", **common)
     collect = CollectStack(app, f"{prefix}-collect", data=data, **common)
     unify = UnifyStack(app, f"{prefix}-unify", data=data, **common)
     segment = SegmentStack(app, f"{prefix}-segment", data=data, **common)
     activate = ActivateStack(app, f"{prefix}-activate", data=data, **common)
-    capabilities = [collect, unify, segment, activate]
-    OperationsStack(app, f"{prefix}-operations", data=data, capabilities=capabilities, **common)
+    parts = Capabilities(data, collect, unify, segment, activate)
+    OperationsStack(app, f"{prefix}-operations", parts=parts, **common)
     cdk.Tags.of(app).add("application", NAME.lower())
     cdk.Tags.of(app).add("stage", parameters.stage)
     if parameters.checks:
-        check(app, data, capabilities)
+        check(app, parts)
     return app

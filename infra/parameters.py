@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PREFIXES_OF_CDK = ("@aws-cdk/", "aws:", "cdk-", "availability-zones:")
 
@@ -32,10 +32,14 @@ class Parameters(BaseModel):
     """Monthly budget that raises an alert at 80 and 100 percent."""
     tracing: bool = True
     """X-Ray traces of functions and state machine."""
+    ingest_domain: str = Field(default="", pattern=r"^$|^[a-z0-9.-]+\.[a-z]{2,}$")
+    """Own (first-party) host name of the ingest API; API Gateway's address is switched off then."""
+    ingest_certificate_arn: str = Field(default="", pattern=r"^$|^arn:[a-z-]+:acm:")
+    """Certificate of ``ingest_domain`` in the stack's region."""
     public_url: str = Field(default="", pattern=r"^$|^https://[^/]+$")
-    """Own domain of the ingest API; empty: the address of API Gateway."""
-    console_origin: str = Field(default="http://localhost:8787", pattern=r"^https?://[^/*]+$")
-    """The one origin that may call the admin API from a browser."""
+    """Address that SDKs are told, where a proxy or CDN stands before the API; empty: as the request says."""
+    console_origins: str = Field(default="http://localhost:8787", pattern=r"^https?://[^/*,]+(,https?://[^/*,]+)*$")
+    """The origins that may call the admin API from a browser, with commas between them."""
     mail_from: str = Field(default="hello@example.com", pattern=r"^[^@\s]+@[^@\s]+$")
     """Sender address, verified in SES."""
     pitr_days: int = Field(default=14, ge=1, le=35)
@@ -44,6 +48,17 @@ class Parameters(BaseModel):
     """Hour at which the nightly work starts (19 UTC is 2 in the morning in Vietnam)."""
     checks: bool = True
     """Run cdk-nag during the synthesis; the twin switches it off, the gates keep it on."""
+
+    @model_validator(mode="after")
+    def _domain_has_certificate(self) -> Self:
+        if bool(self.ingest_domain) != bool(self.ingest_certificate_arn):
+            raise ValueError("ingest_domain and ingest_certificate_arn go together")
+        return self
+
+    @property
+    def ingest_url(self) -> str:
+        """Address of the ingest API as SDKs are told; empty: as the request says."""
+        return self.public_url or (f"https://{self.ingest_domain}" if self.ingest_domain else "")
 
     @property
     def on_demand(self) -> bool:

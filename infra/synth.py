@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / ".build"
 INPUTS = ("app.py", "cdk.json", "infra", "functions")
+KEPT_S = 24 * 3600
 # Parts of the tree that no template and no function asset depends on.
 PASSED_OVER = ("infra/twin/", "infra/cli/", "__pycache__")
 
@@ -25,14 +27,24 @@ def assembly(stage: str = "dev") -> Path:
     """
     folder = BUILD / f"assembly-{stage}-{_fingerprint()[:16]}"
     if not folder.exists():
-        fresh = folder.with_suffix(f".{os.getpid()}")
+        fresh = BUILD / f"new-{stage}-{os.getpid()}"
         shutil.rmtree(fresh, ignore_errors=True)
         synthesize(fresh, {"stage": stage, "checks": False, "aws:cdk:bundling-stacks": []})
-        for old in BUILD.glob(f"assembly-{stage}-*"):
-            if old.suffix == "":
-                shutil.rmtree(old, ignore_errors=True)
-        fresh.rename(folder)
+        # Another process may have made the same one in the meantime; either is as good.
+        try:
+            fresh.rename(folder)
+        except OSError:
+            shutil.rmtree(fresh)
+    folder.touch()
+    _forget_old(stage)
     return folder
+
+
+def _forget_old(stage: str) -> None:
+    """Remove assemblies that nobody has asked for in a day; a younger one may be what a running twin works on."""
+    for old in BUILD.glob(f"assembly-{stage}-*"):
+        if time.time() - old.stat().st_mtime > KEPT_S:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def synthesize(folder: Path, context: dict[str, object]) -> None:
@@ -71,14 +83,14 @@ def main() -> None:
     for stage in ("prod", "dev"):
         synthesize(folder, {"stage": stage, "checks": checks})
     if checks:
-        print("cdk-nag: no open findings in dev and prod")  # noqa: T201
+        print("cdk-nag: no open findings in dev and prod")
         return
     with tempfile.TemporaryDirectory() as again:
         synthesize(Path(again), {"stage": "dev", "checks": False})
         for template in sorted(folder.glob("*-dev-*.template.json")):
             if template.read_bytes() != (Path(again) / template.name).read_bytes():
                 raise SystemExit(f"{template.name} differs between two syntheses")
-            print(f"{template.name}: {len(template.read_bytes()):,} bytes, twice the same")  # noqa: T201
+            print(f"{template.name}: {len(template.read_bytes()):,} bytes, twice the same")
 
 
 if __name__ == "__main__":

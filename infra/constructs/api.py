@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
-import aws_cdk as cdk
 from aws_cdk import aws_apigatewayv2 as api
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.constructs.logs import log_group
 from infra.parameters import Parameters
 
 _FORMAT = {
@@ -22,26 +22,30 @@ _FORMAT = {
 }
 
 
-def stage(scope: Construct, http: api.HttpApi, parameters: Parameters, *, rate: int, burst: int) -> api.HttpStage:
+class ApiStage(Construct):
     """The ``$default`` stage. ``rate`` is requests a second."""
-    log_group = logs.LogGroup(
-        scope,
-        "AccessLogs",
-        retention=logs.RetentionDays.ONE_MONTH,
-        removal_policy=cdk.RemovalPolicy.RETAIN if parameters.production else cdk.RemovalPolicy.DESTROY,
-    )
-    made = api.HttpStage(
-        scope,
-        "Stage",
-        http_api=http,
-        stage_name="$default",
-        auto_deploy=True,
-        throttle=api.ThrottleSettings(rate_limit=rate, burst_limit=burst),
-        detailed_metrics_enabled=True,
-    )
-    raw = made.node.default_child
-    if isinstance(raw, api.CfnStage):
-        raw.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
-            destination_arn=log_group.log_group_arn, format=json.dumps(_FORMAT)
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002
+        *,
+        http: api.HttpApi,
+        parameters: Parameters,
+        rate: int,
+        burst: int,
+    ) -> None:
+        super().__init__(scope, id)
+        self.logs = log_group(self, "AccessLogs", parameters)
+        self.stage = api.HttpStage(
+            self,
+            "Stage",
+            http_api=http,
+            stage_name="$default",
+            auto_deploy=True,
+            throttle=api.ThrottleSettings(rate_limit=rate, burst_limit=burst),
         )
-    return made
+        raw = cast("api.CfnStage", self.stage.node.default_child)
+        raw.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
+            destination_arn=self.logs.log_group_arn, format=json.dumps(_FORMAT)
+        )

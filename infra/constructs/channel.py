@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -10,8 +11,9 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.function import HosoFunction, Job, allow
+from infra.constructs.function import Environment, HosoFunction, Job
 from infra.constructs.queue import dead_letters, work_queue
+from infra.constructs.role import allow
 from infra.parameters import Parameters
 
 BATCH = 10
@@ -21,7 +23,10 @@ TARGET_RETRIES = 185
 
 
 class BusConsumer(Construct):
-    """A function that works off the bus events of a pattern, through a queue of its own."""
+    """A function that works off the bus events of a pattern, through a queue of its own.
+
+    It gets the address of its dead-letter queue: what it gives up goes there with the reason.
+    """
 
     def __init__(
         self,
@@ -29,6 +34,7 @@ class BusConsumer(Construct):
         id: str,  # noqa: A002
         *,
         job: Job,
+        layers: Sequence[lambda_.ILayerVersion],
         bus: events.IEventBus,
         parameters: Parameters,
         detail_type: Sequence[str] | None = None,
@@ -42,26 +48,27 @@ class BusConsumer(Construct):
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
             self.queue.queue_arn,
         )
-        allowed = Job(
-            handler=job.handler,
-            description=job.description,
-            environment=job.environment,
-            permissions=[*job.permissions, receive],
-            layers=job.layers,
-            timeout_s=job.timeout_s,
-            memory_mb=job.memory_mb,
+        environment: Environment = {**job.environment, "dead_letters": self.failed.queue_url}
+        job = replace(job, environment=environment, permissions=[*job.permissions, receive])
+        self.worker = HosoFunction(
+            scope, f"{id}Function", job=job, layers=layers, parameters=parameters, dead_letters=self.failed
         )
-        self.worker = HosoFunction(scope, f"{id}Function", job=allowed, parameters=parameters, dead_letters=self.failed)
         self.mapping = lambda_.EventSourceMapping(
             self,
             "Mapping",
-            target=self.worker.function,
+            target=self.worker.function,  # pyright: ignore[reportArgumentType]
             event_source_arn=self.queue.queue_arn,
             batch_size=BATCH,
             report_batch_item_failures=True,
             max_concurrency=concurrency,
         )
         self.mapping.node.add_dependency(self.worker.policy)
+        target = targets.SqsQueue(
+            self.queue,
+            dead_letter_queue=self.failed,
+            max_event_age=cdk.Duration.hours(TARGET_AGE_HOURS),
+            retry_attempts=TARGET_RETRIES,
+        )
         events.Rule(
             self,
             "Rule",
@@ -72,12 +79,5 @@ class BusConsumer(Construct):
                 detail_type=list(detail_type) if detail_type else None,
                 detail={"channels": [channel]} if channel else None,
             ),
-            targets=[
-                targets.SqsQueue(
-                    self.queue,
-                    dead_letter_queue=self.failed,
-                    max_event_age=cdk.Duration.hours(TARGET_AGE_HOURS),
-                    retry_attempts=TARGET_RETRIES,
-                )
-            ],
+            targets=[target],  # pyright: ignore[reportArgumentType]
         )

@@ -6,17 +6,20 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.constructs.function import HosoFunction, allow
+from infra.constructs.function import HosoFunction
+from infra.constructs.logs import log_group
+from infra.constructs.role import allow, role
 from infra.parameters import Parameters
 
 STEPS = ("Compact", "Snapshot", "Evaluate", "Apply", "Report")
 BATCHES_PER_CHILD = 4
 CONCURRENCY = 10
+# An Express child of the map lives five minutes at most; its function has to end, or fail, before.
+LONGEST_BATCH_S = 240
 # Failed children above this share fail the run (reliability R34).
 TOLERATED_FAILURE_PERCENT = 0.1
 _RETRY = [
@@ -29,6 +32,9 @@ _RETRY = [
         "JitterStrategy": "FULL",
     }
 ]
+
+_CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}]
+_FAILED = {"Type": "Fail", "Error": "{% $states.input.Error %}", "Cause": "{% $states.input.Cause %}"}
 
 
 class NightlyMachine(Construct):
@@ -44,43 +50,16 @@ class NightlyMachine(Construct):
         parameters: Parameters,
     ) -> None:
         super().__init__(scope, id)
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            # Log delivery of Step Functions wants names under this prefix once many groups deliver.
-            log_group_name=f"/aws/vendedlogs/states/{cdk.Stack.of(self).stack_name}-nightly",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        # Log delivery of Step Functions wants names under this prefix once many groups deliver.
+        name = f"/aws/vendedlogs/states/{cdk.Stack.of(self).stack_name}-nightly"
+        logs = log_group(self, "Logs", parameters, name)
         arns = {step: functions[step].function.function_arn for step in STEPS}
-        self.machine = sfn.StateMachine(
+        self.role, self.policy = role(
             self,
-            "Machine",
-            definition_body=sfn.DefinitionBody.from_string(cdk.Stack.of(self).to_json_string(definition(arns))),
-            role=self.role.without_policy_updates(),
-            tracing_enabled=parameters.tracing,
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
-            comment="Hoso nightly work",
-        )
-        self.executions_arn = cdk.Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{self.machine.state_machine_name}:*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self.policy = iam.ManagedPolicy(
-            self,
-            "Policy",
-            roles=[self.role],
-            statements=[
+            "states.amazonaws.com",
+            [
                 allow(["lambda:InvokeFunction"], *arns.values()),
                 allow(["s3:GetObject"], bucket.arn_for_objects("nightly/*")),
-                allow(["states:StartExecution"], self.machine.state_machine_arn),
-                allow(
-                    ["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
-                    self.executions_arn,
-                ),
                 # Log delivery and X-Ray know no resources; acknowledged in infra/acknowledgements.py.
                 allow(
                     [
@@ -94,6 +73,36 @@ class NightlyMachine(Construct):
                 ),
             ],
         )
+        self.machine = sfn.StateMachine(
+            self,
+            "Machine",
+            definition_body=sfn.DefinitionBody.from_string(cdk.Stack.of(self).to_json_string(definition(arns))),
+            role=self.role.without_policy_updates(),
+            tracing_enabled=parameters.tracing,
+            logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
+            comment="Hoso nightly work",
+        )
+        # A machine with logs is refused while its role may not deliver them.
+        self.machine.node.add_dependency(self.policy)
+        self.executions_arn = cdk.Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{self.machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        # The children of the Distributed Map: a policy of its own, since it names the machine that needs the other one.
+        self.children_policy = iam.ManagedPolicy(
+            self,
+            "ChildrenPolicy",
+            roles=[self.role],  # pyright: ignore[reportArgumentType]
+            statements=[
+                allow(["states:StartExecution"], self.machine.state_machine_arn),
+                allow(
+                    ["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
+                    self.executions_arn,
+                ),
+            ],
+        )
 
 
 def definition(arns: dict[str, str]) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def definition(arns: dict[str, str]) -> dict[str, Any]:
     child = {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
         "StartAt": "ApplyBatch",
-        "States": {"ApplyBatch": {**_task(arns["Apply"]), "End": True}},
+        "States": {"ApplyBatch": {**_step(arns["Apply"]), "End": True}, "Failed": _FAILED},
     }
     apply = {
         "Type": "Map",
@@ -116,7 +125,7 @@ def definition(arns: dict[str, str]) -> dict[str, Any]:
         "ToleratedFailurePercentage": TOLERATED_FAILURE_PERCENT,
         "Label": "Apply",
         "Output": "{% $states.input %}",
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}],
+        "Catch": _CATCH,
         "Next": "Report",
     }
     return {
@@ -130,20 +139,17 @@ def definition(arns: dict[str, str]) -> dict[str, Any]:
             "Evaluate": {**_step(arns["Evaluate"]), "Next": "Apply"},
             "Apply": apply,
             "Report": {**_step(arns["Report"]), "End": True},
-            "Failed": {"Type": "Fail", "Error": "{% $states.input.Error %}", "Cause": "{% $states.input.Cause %}"},
+            "Failed": _FAILED,
         },
     }
 
 
-def _task(arn: str) -> dict[str, Any]:
+def _step(arn: str) -> dict[str, Any]:
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
         "Arguments": {"FunctionName": arn, "Payload": "{% $states.input %}"},
         "Output": "{% $states.result.Payload %}",
         "Retry": _RETRY,
+        "Catch": _CATCH,
     }
-
-
-def _step(arn: str) -> dict[str, Any]:
-    return {**_task(arn), "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}]}

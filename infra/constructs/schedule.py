@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.constructs.function import allow
+from infra.constructs.role import allow, role
 
 
 class Schedule(Construct):
@@ -28,13 +27,8 @@ class Schedule(Construct):
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
-        iam.ManagedPolicy(
-            self,
-            "Policy",
-            roles=[role],
-            statements=[allow([action], target_arn), allow(["sqs:SendMessage"], dead_letters.queue_arn)],
-        )
+        statements = [allow([action], target_arn), allow(["sqs:SendMessage"], dead_letters.queue_arn)]
+        starter, _ = role(self, "scheduler.amazonaws.com", statements)
         scheduler.CfnSchedule(
             self,
             "Schedule",
@@ -42,7 +36,7 @@ class Schedule(Construct):
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=target_arn,
-                role_arn=role.role_arn,
+                role_arn=starter.role_arn,
                 input=json.dumps(payload),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=3600, maximum_retry_attempts=10

@@ -16,7 +16,7 @@ RETRIES = 100
 
 
 class StreamConsumer(Construct):
-    """The mapping of a stream to a function (reliability R10); what fails after all tries goes to S3 with its payload."""
+    """The mapping of a stream to a function (reliability R10). What fails after all tries goes to S3, with payload."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class StreamConsumer(Construct):
         lambda_.EventSourceMapping(
             self,
             "Mapping",
-            target=function.function,
+            target=function.target,
             event_source_arn=stream.stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
             batch_size=batch,
@@ -45,6 +45,6 @@ class StreamConsumer(Construct):
             report_batch_item_failures=True,
             retry_attempts=RETRIES,
             max_record_age=cdk.Duration.hours(parameters.stream_retention_hours * 3 // 4),
-            on_failure=S3OnFailureDestination(failures),
+            on_failure=S3OnFailureDestination(failures),  # pyright: ignore[reportArgumentType]
             support_s3_on_failure_destination=True,
         ).node.add_dependency(function.policy)

@@ -6,8 +6,12 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
-from infra.constructs.function import allow
+from infra.constructs.function import Environment
+from infra.constructs.role import allow
 from infra.stacks.data import DataStack
+
+FAILED_BATCHES = "aws/lambda/"
+"""Where Lambda itself puts what a stream consumer could not do."""
 
 
 def read_items(table: dynamodb.ITable) -> iam.PolicyStatement:
@@ -15,27 +19,31 @@ def read_items(table: dynamodb.ITable) -> iam.PolicyStatement:
     return allow(["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"], table.table_arn)
 
 
-def read_control(data: DataStack) -> iam.PolicyStatement:
-    """Read control documents; the first one of a workspace also makes its identity key."""
-    return allow(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], data.control.table_arn)
+def items(table: dynamodb.ITable, *verbs: str) -> iam.PolicyStatement:
+    """These verbs (``Put``, ``Update``, ``Delete``, ``BatchWrite``, …) on the items of a table."""
+    names = {"Scan": "Scan", "ConditionCheck": "ConditionCheckItem"}
+    return allow([f"dynamodb:{names.get(verb, f'{verb}Item')}" for verb in verbs], table.table_arn)
+
+
+def read_control(data: DataStack) -> list[iam.PolicyStatement]:
+    """Read control documents; the first reader of a workspace's identity key also makes it."""
+    return [
+        allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
+        allow(
+            ["dynamodb:PutItem"],
+            data.control.table_arn,
+            conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*#secret"]}},
+        ),
+    ]
 
 
 def write_people(data: DataStack) -> list[iam.PolicyStatement]:
     """The one write path of people: all their items, with outbox rows and due entries."""
     return [
         read_items(data.profiles),
-        allow(
-            [
-                "dynamodb:PutItem",
-                "dynamodb:UpdateItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:BatchWriteItem",
-                "dynamodb:ConditionCheckItem",
-            ],
-            data.profiles.table_arn,
-        ),
-        allow(["dynamodb:PutItem"], data.outbox.table_arn),
-        allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], data.delivery.table_arn),
+        items(data.profiles, "Put", "Update", "Delete", "BatchWrite", "ConditionCheck"),
+        items(data.outbox, "Put"),
+        items(data.delivery, "Put"),
     ]
 
 
@@ -44,10 +52,19 @@ def objects(bucket: s3.IBucket, actions: list[str], *prefixes: str) -> iam.Polic
     return allow(actions, *[bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes])
 
 
-def read_stream(data: DataStack) -> iam.PolicyStatement:
-    """What the mapping of a stream asks of a function's role."""
+def list_objects(bucket: s3.IBucket) -> iam.PolicyStatement:
+    """List a bucket; without it a missing object answers 403, not 404."""
+    return allow(["s3:ListBucket"], bucket.bucket_arn)
+
+
+def read_stream(data: DataStack) -> list[iam.PolicyStatement]:
+    """What the mapping of the stream asks of a function's role, with the store for what it gives up."""
     actions = ["GetRecords", "GetShardIterator", "DescribeStream", "DescribeStreamSummary", "ListShards"]
-    return allow([f"kinesis:{action}" for action in actions], data.stream.stream_arn)
+    return [
+        allow([f"kinesis:{action}" for action in actions], data.stream.stream_arn),
+        objects(data.bucket, ["s3:PutObject"], FAILED_BATCHES),
+        list_objects(data.bucket),
+    ]
 
 
 def quarantine(data: DataStack) -> iam.PolicyStatement:
@@ -55,6 +72,11 @@ def quarantine(data: DataStack) -> iam.PolicyStatement:
     return objects(data.bucket, ["s3:PutObject"], "quarantine/")
 
 
-def tables(data: DataStack, *names: str) -> dict[str, str]:
-    """Environment entries of these tables."""
-    return {f"{name.upper()}_TABLE": getattr(data, name).table_name for name in names}
+def every_table(data: DataStack) -> Environment:
+    """Environment entries of all tables."""
+    return {
+        "profiles_table": data.profiles.table_name,
+        "control_table": data.control.table_name,
+        "delivery_table": data.delivery.table_name,
+        "outbox_table": data.outbox.table_name,
+    }

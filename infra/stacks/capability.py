@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.channel import BusConsumer
 from infra.constructs.function import HosoFunction, Job
 from infra.constructs.layers import layer
 from infra.constructs.queue import dead_letters
@@ -18,7 +19,11 @@ from infra.stacks.data import DataStack
 
 
 class CapabilityStack(cdk.Stack):
-    """A stack of functions over the data stack: ``functions`` by logical name, ``routes`` those of the admin API."""
+    """A stack of functions over the data stack.
+
+    ``functions`` holds them by logical name, ``routes`` those of the admin API by method and path, ``dead_letters``
+    the queues of last resort by what fills them.
+    """
 
     def __init__(
         self,
@@ -35,68 +40,28 @@ class CapabilityStack(cdk.Stack):
         self.parameters = parameters
         self.functions: dict[str, HosoFunction] = {}
         self.routes: dict[str, HosoFunction] = {}
-        self.core = layer(self, "core")
-        self.analytics = layer(self, "analytics") if analytics else None
         self.failed = dead_letters(self, "Failed")
+        self.dead_letters: dict[str, sqs.Queue] = {"Failed": self.failed}
+        self._core = [layer(self, "core")]
+        self._all = [*self._core, layer(self, "analytics")] if analytics else self._core
 
-    def function(
-        self,
-        name: str,
-        handler: str,
-        description: str,
-        *,
-        environment: dict[str, str],
-        permissions: Sequence[iam.PolicyStatement],
-        analytics: bool = False,
-        timeout_s: int = 30,
-        memory_mb: int = 512,
-        scratch_mb: int = 512,
-        asynchronous: bool = False,
-        routes: Sequence[str] = (),
-    ) -> HosoFunction:
+    def function(self, name: str, job: Job, routes: Sequence[str] = ()) -> HosoFunction:
         """A function of this capability; ``routes`` are its method and path pairs of the admin API."""
-        job = self.job(
-            handler,
-            description,
-            environment=environment,
-            permissions=permissions,
-            analytics=analytics,
-            timeout_s=timeout_s,
-            memory_mb=memory_mb,
-            scratch_mb=scratch_mb,
-            asynchronous=asynchronous,
+        made = HosoFunction(
+            self, name, job=job, layers=self._layers(job), parameters=self.parameters, dead_letters=self.failed
         )
-        made = HosoFunction(self, name, job=job, parameters=self.parameters, dead_letters=self.failed)
         self.functions[name] = made
-        for route in routes:
-            self.routes[route] = made
+        self.routes |= dict.fromkeys(routes, made)
         return made
 
-    def job(
-        self,
-        handler: str,
-        description: str,
-        *,
-        environment: dict[str, str],
-        permissions: Sequence[iam.PolicyStatement],
-        analytics: bool = False,
-        timeout_s: int = 30,
-        memory_mb: int = 512,
-        scratch_mb: int = 512,
-        asynchronous: bool = False,
-    ) -> Job:
-        """What a function of this capability is, with its layers."""
-        layers: list[lambda_.ILayerVersion] = [self.core]
-        if analytics and self.analytics is not None:
-            layers.append(self.analytics)
-        return Job(
-            handler=handler,
-            description=description,
-            environment=environment,
-            permissions=permissions,
-            layers=layers,
-            timeout_s=timeout_s,
-            memory_mb=memory_mb,
-            scratch_mb=scratch_mb,
-            asynchronous=asynchronous,
+    def bus_consumer(self, name: str, job: Job, **pattern: Any) -> BusConsumer:
+        """A function of this capability that works off events of the bus; ``pattern`` as ``BusConsumer`` takes it."""
+        made = BusConsumer(
+            self, name, job=job, layers=self._layers(job), bus=self.data.bus, parameters=self.parameters, **pattern
         )
+        self.functions[f"{name}Function"] = made.worker
+        self.dead_letters[name] = made.failed
+        return made
+
+    def _layers(self, job: Job) -> Sequence[lambda_.ILayerVersion]:
+        return self._all if job.analytics else self._core

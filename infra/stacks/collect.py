@@ -6,14 +6,16 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigatewayv2 as api
+from aws_cdk import aws_certificatemanager as certificates
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.constructs.api import stage
-from infra.constructs.function import allow
+from infra.constructs.api import ApiStage
+from infra.constructs.function import Job
+from infra.constructs.role import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import objects, quarantine, read_control, read_stream, tables
+from infra.stacks.access import items, list_objects, objects, quarantine, read_control, read_stream
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -37,29 +39,33 @@ class CollectStack(CapabilityStack):
 
     def _ingest(self) -> None:
         data = self.data
-        ingest = self.function(
+        self.ingest = self.function(
             "CollectFunction",
-            "hoso.collect.handlers.ingest.handler",
-            "Tracking API: validate, pack, put on the stream",
-            environment={
-                **tables(data, "control"),
-                "STREAM": data.stream.stream_name,
-                "BUCKET": data.bucket.bucket_name,
-                "PUBLIC_URL": self.parameters.public_url,
-            },
-            permissions=[
-                allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
-                allow(["kinesis:PutRecords"], data.stream.stream_arn),
-                quarantine(data),
-            ],
-            timeout_s=15,
-            memory_mb=1769,
+            Job(
+                handler="hoso.collect.handlers.ingest.handler",
+                description="Tracking API: validate, pack, put on the stream",
+                environment={
+                    "control_table": data.control.table_name,
+                    "stream": data.stream.stream_name,
+                    "bucket": data.bucket.bucket_name,
+                    "public_url": self.parameters.ingest_url,
+                },
+                permissions=[
+                    *read_control(data),
+                    allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    quarantine(data),
+                ],
+                timeout_s=15,
+                memory_mb=1769,
+                canary=True,
+            ),
         )
         self.api = api.HttpApi(
             self,
             "IngestApi",
             description="Hoso tracking API",
             create_default_stage=False,
+            disable_execute_api_endpoint=bool(self.parameters.ingest_domain),
             cors_preflight=api.CorsPreflightOptions(
                 allow_origins=["*"],
                 allow_methods=[api.CorsHttpMethod.GET, api.CorsHttpMethod.POST, api.CorsHttpMethod.OPTIONS],
@@ -68,34 +74,54 @@ class CollectStack(CapabilityStack):
                 max_age=cdk.Duration.days(1),
             ),
         )
-        integration = HttpLambdaIntegration("Ingest", ingest.function)
+        integration = HttpLambdaIntegration("Ingest", self.ingest.target)
         self.route = api.HttpRoute(
             self, "IngestRoute", http_api=self.api, route_key=api.HttpRouteKey.DEFAULT, integration=integration
         )
-        self.stage = stage(self, self.api, self.parameters, rate=2_000, burst=4_000)
-        cdk.CfnOutput(self, "IngestUrl", value=self.api.api_endpoint, description="Host for the SDKs")
+        self.stage = ApiStage(self, "Ingest", http=self.api, parameters=self.parameters, rate=2_000, burst=4_000)
+        if self.parameters.ingest_domain:
+            self._own_domain()
+        address = self.parameters.ingest_url or self.api.api_endpoint
+        cdk.CfnOutput(self, "IngestUrl", value=address, description="Host for the SDKs")
+
+    def _own_domain(self) -> None:
+        domain = api.DomainName(
+            self,
+            "Domain",
+            domain_name=self.parameters.ingest_domain,
+            certificate=certificates.Certificate.from_certificate_arn(
+                self, "Certificate", self.parameters.ingest_certificate_arn
+            ),
+            security_policy=api.SecurityPolicy.TLS_1_2,
+        )
+        api.ApiMapping(self, "Mapping", api=self.api, domain_name=domain, stage=self.stage.stage)
+        cdk.CfnOutput(
+            self, "DomainTarget", value=domain.regional_domain_name, description="CNAME target of ingest_domain"
+        )
 
     def _archive(self) -> None:
         data = self.data
-        archive = self.function(
+        self.archive = self.function(
             "ArchiveFunction",
-            "hoso.collect.handlers.archive.handler",
-            "Stream to Parquet in the archive",
-            environment={"BUCKET": data.bucket.bucket_name, "STREAM": data.stream.stream_name},
-            permissions=[
-                read_stream(data),
-                objects(data.bucket, ["s3:PutObject"], "archive/", "quarantine/", "aws/lambda/"),
-                allow(["s3:ListBucket"], data.bucket.bucket_arn),
-            ],
-            analytics=True,
-            timeout_s=120,
-            memory_mb=1769,
-            scratch_mb=1024,
+            Job(
+                handler="hoso.collect.handlers.archive.handler",
+                description="Stream to Parquet in the archive",
+                environment={"bucket": data.bucket.bucket_name},
+                permissions=[
+                    *read_stream(data),
+                    objects(data.bucket, ["s3:PutObject"], "archive/"),
+                    quarantine(data),
+                ],
+                analytics=True,
+                timeout_s=120,
+                memory_mb=1769,
+                scratch_mb=1024,
+            ),
         )
         StreamConsumer(
             self,
             "Archive",
-            function=archive,
+            function=self.archive,
             stream=data.stream,
             failures=data.bucket,
             parameters=self.parameters,
@@ -107,20 +133,22 @@ class CollectStack(CapabilityStack):
         data = self.data
         self.function(
             "CollectAdminFunction",
-            "hoso.collect.handlers.admin.handler",
-            "Admin API: sources, write keys, quarantine",
-            environment={
-                **tables(data, "control"),
-                "STREAM": data.stream.stream_name,
-                "BUCKET": data.bucket.bucket_name,
-            },
-            permissions=[
-                read_control(data),
-                allow(["dynamodb:UpdateItem", "dynamodb:DeleteItem"], data.control.table_arn),
-                allow(["kinesis:PutRecords"], data.stream.stream_arn),
-                objects(data.bucket, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "quarantine/"),
-                allow(["s3:ListBucket"], data.bucket.bucket_arn),
-            ],
+            Job(
+                handler="hoso.collect.handlers.admin.handler",
+                description="Admin API: sources, write keys, quarantine",
+                environment={
+                    "control_table": data.control.table_name,
+                    "stream": data.stream.stream_name,
+                    "bucket": data.bucket.bucket_name,
+                },
+                permissions=[
+                    *read_control(data),
+                    items(data.control, "Put"),
+                    allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    objects(data.bucket, ["s3:GetObject", "s3:PutObject"], "quarantine/"),
+                    list_objects(data.bucket),
+                ],
+            ),
             routes=[
                 "GET /v1/sources",
                 "PUT /v1/sources/{key}",

@@ -8,15 +8,25 @@ import aws_cdk as cdk
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.queue import dead_letters
 from infra.parameters import Parameters
 
 ROLES = ("viewer", "marketer", "analyst", "engineer", "privacy", "admin")
 # Prefix → days after which objects expire; archives have no entry and stay.
-EXPIRY_DAYS = {"quarantine/": 90, "imports/": 14, "exports/": 7, "matching/": 14, "nightly/": 14, "failed/": 14}
+EXPIRY_DAYS = {
+    "quarantine/": 90,
+    "imports/": 14,
+    "exports/": 7,
+    "matching/": 14,
+    "nightly/": 14,
+    "failed/": 14,
+    "aws/": 14,
+}
 NONCURRENT_DAYS = 7
 
 
@@ -33,7 +43,16 @@ class DataStack(cdk.Stack):
         self.stream = self._stream()
         self.logs_bucket = self._bucket("AccessLogs", logs=None, expiry={"": 90})
         self.bucket = self._bucket("Files", logs=self.logs_bucket, expiry=EXPIRY_DAYS)
-        self.bus = events.EventBus(self, "Bus", description="Hoso events")
+        self.bus_failed = dead_letters(self, "BusFailed")
+        self.bus = events.EventBus(self, "Bus", description="Hoso events", dead_letter_queue=self.bus_failed)
+        self.bus_failed.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                resources=[self.bus_failed.queue_arn],
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],  # pyright: ignore[reportArgumentType]
+                conditions={"ArnEquals": {"aws:SourceArn": self.bus.event_bus_arn}},
+            )
+        )
         self.users = self._users()
         self.client = self.users.add_client(
             "Console",

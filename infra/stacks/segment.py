@@ -6,11 +6,12 @@ from typing import Any
 
 from constructs import Construct
 
-from infra.constructs.function import allow
-from infra.constructs.nightly import STEPS, NightlyMachine
+from infra.constructs.function import Environment, Job
+from infra.constructs.nightly import LONGEST_BATCH_S, STEPS, NightlyMachine
+from infra.constructs.role import allow
 from infra.constructs.schedule import Schedule
 from infra.parameters import Parameters
-from infra.stacks.access import objects, read_control, read_items, tables, write_people
+from infra.stacks.access import every_table, items, list_objects, objects, read_control, read_items, write_people
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -22,6 +23,7 @@ DESCRIPTIONS = {
     "Report": "Nightly: the report",
 }
 STEP_MEMORY_MB = 3538
+STEP_SCRATCH_MB = 4096
 
 
 class SegmentStack(CapabilityStack):
@@ -31,10 +33,7 @@ class SegmentStack(CapabilityStack):
         super().__init__(
             scope, id, data=data, parameters=parameters, analytics=True, description="Hoso: segment", **more
         )
-        self._everything = {
-            **tables(data, "profiles", "control", "delivery", "outbox"),
-            "BUCKET": data.bucket.bucket_name,
-        }
+        self._everything: Environment = {**every_table(data), "bucket": data.bucket.bucket_name}
         self._due()
         self._nightly()
         self._sql()
@@ -44,17 +43,19 @@ class SegmentStack(CapabilityStack):
         data = self.data
         sweeper = self.function(
             "DueFunction",
-            "hoso.segment.handlers.due.handler",
-            "Memberships that time alone changes",
-            environment=tables(data, "profiles", "control", "delivery", "outbox"),
-            permissions=[
-                read_control(data),
-                *write_people(data),
-                read_items(data.delivery),
-                allow(["dynamodb:UpdateItem", "dynamodb:BatchWriteItem"], data.delivery.table_arn),
-            ],
-            timeout_s=55,
-            asynchronous=True,
+            Job(
+                handler="hoso.segment.handlers.due.handler",
+                description="Memberships that time alone changes",
+                environment=every_table(data),
+                permissions=[
+                    *read_control(data),
+                    *write_people(data),
+                    read_items(data.delivery),
+                    items(data.delivery, "Delete", "BatchWrite"),
+                ],
+                timeout_s=55,
+                asynchronous=True,
+            ),
         )
         Schedule(
             self,
@@ -69,26 +70,28 @@ class SegmentStack(CapabilityStack):
     def _nightly(self) -> None:
         data = self.data
         work = [
-            read_control(data),
+            *read_control(data),
             *write_people(data),
             read_items(data.delivery),
-            allow(["dynamodb:Scan"], data.profiles.table_arn),
-            allow(["dynamodb:UpdateItem"], data.delivery.table_arn),
+            items(data.profiles, "Scan"),
+            items(data.delivery, "Delete"),
             objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
             objects(data.bucket, ["s3:PutObject", "s3:DeleteObject"], "archive-compact/", "nightly/"),
-            allow(["s3:ListBucket"], data.bucket.bucket_arn),
+            list_objects(data.bucket),
         ]
         steps = {
             step: self.function(
                 f"Nightly{step}Function",
-                f"hoso.segment.handlers.nightly.{step.lower()}",
-                DESCRIPTIONS[step],
-                environment=self._everything,
-                permissions=work,
-                analytics=True,
-                timeout_s=900,
-                memory_mb=STEP_MEMORY_MB,
-                scratch_mb=4096,
+                Job(
+                    handler=f"hoso.segment.handlers.nightly.{step.lower()}",
+                    description=DESCRIPTIONS[step],
+                    environment=self._everything,
+                    permissions=work,
+                    analytics=True,
+                    timeout_s=LONGEST_BATCH_S if step == "Apply" else 900,
+                    memory_mb=STEP_MEMORY_MB,
+                    scratch_mb=STEP_SCRATCH_MB,
+                ),
             )
             for step in STEPS
         }
@@ -107,40 +110,44 @@ class SegmentStack(CapabilityStack):
         data = self.data
         self.function(
             "SqlFunction",
-            "hoso.insight.handlers.sql.handler",
-            "Admin API: SQL over events, profiles, identities, memberships, deliveries",
-            environment=self._everything,
-            permissions=[
-                read_control(data),
-                read_items(data.profiles),
-                allow(["dynamodb:Scan"], data.profiles.table_arn, data.delivery.table_arn),
-                objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
-                allow(["s3:ListBucket"], data.bucket.bucket_arn),
-            ],
-            analytics=True,
-            timeout_s=29,
-            memory_mb=STEP_MEMORY_MB,
-            scratch_mb=4096,
+            Job(
+                handler="hoso.insight.handlers.sql.handler",
+                description="Admin API: SQL over events, profiles, identities, memberships, deliveries",
+                environment=self._everything,
+                permissions=[
+                    *read_control(data),
+                    read_items(data.profiles),
+                    items(data.profiles, "Scan"),
+                    items(data.delivery, "Scan"),
+                    objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
+                    list_objects(data.bucket),
+                ],
+                analytics=True,
+                timeout_s=29,
+                memory_mb=STEP_MEMORY_MB,
+                scratch_mb=STEP_SCRATCH_MB,
+            ),
             routes=["POST /v1/sql"],
         )
 
     def _admin(self) -> None:
         data = self.data
         machine = self.nightly.machine
-        executions = self.nightly.executions_arn
         self.function(
             "SegmentAdminFunction",
-            "hoso.segment.handlers.admin.handler",
-            "Admin API: segments, members, nightly runs",
-            environment={**self._everything, "MACHINE": machine.state_machine_arn},
-            permissions=[
-                read_control(data),
-                allow(["dynamodb:DeleteItem"], data.control.table_arn),
-                read_items(data.profiles),
-                allow(["states:StartExecution"], machine.state_machine_arn),
-                allow(["states:DescribeExecution"], executions),
-                objects(data.bucket, ["s3:GetObject"], "nightly/"),
-            ],
+            Job(
+                handler="hoso.segment.handlers.admin.handler",
+                description="Admin API: segments, members, nightly runs",
+                environment={**self._everything, "machine": machine.state_machine_arn},
+                permissions=[
+                    *read_control(data),
+                    items(data.control, "Put", "Delete"),
+                    read_items(data.profiles),
+                    allow(["states:StartExecution"], machine.state_machine_arn),
+                    allow(["states:DescribeExecution"], self.nightly.executions_arn),
+                    objects(data.bucket, ["s3:GetObject"], "nightly/"),
+                ],
+            ),
             routes=[
                 "GET /v1/segments",
                 "GET /v1/segments/{key}",

@@ -6,10 +6,10 @@ from typing import Any
 
 from constructs import Construct
 
-from infra.constructs.function import allow
+from infra.constructs.function import Job
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import objects, quarantine, read_control, read_items, read_stream, tables, write_people
+from infra.stacks.access import every_table, quarantine, read_control, read_items, read_stream, write_people
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -19,27 +19,22 @@ class UnifyStack(CapabilityStack):
 
     def __init__(self, scope: Construct, id: str, *, data: DataStack, parameters: Parameters, **more: Any) -> None:  # noqa: A002
         super().__init__(scope, id, data=data, parameters=parameters, description="Hoso: unify", **more)
-        everything = tables(data, "profiles", "control", "delivery", "outbox")
-        consume = self.function(
+        self.consume = self.function(
             "ConsumeFunction",
-            "hoso.unify.handlers.consume.handler",
-            "Stream to people: duplicates, identity, state, live segments",
-            environment={**everything, "BUCKET": data.bucket.bucket_name, "STREAM": data.stream.stream_name},
-            permissions=[
-                read_stream(data),
-                read_control(data),
-                *write_people(data),
-                quarantine(data),
-                objects(data.bucket, ["s3:PutObject"], "aws/lambda/"),
-                allow(["s3:ListBucket"], data.bucket.bucket_arn),
-            ],
-            timeout_s=120,
-            memory_mb=1769,
+            Job(
+                handler="hoso.unify.handlers.consume.handler",
+                description="Stream to people: duplicates, identity, state, live segments",
+                environment={**every_table(data), "bucket": data.bucket.bucket_name},
+                permissions=[*read_stream(data), *read_control(data), *write_people(data), quarantine(data)],
+                timeout_s=120,
+                memory_mb=1769,
+                canary=True,
+            ),
         )
         StreamConsumer(
             self,
             "Consume",
-            function=consume,
+            function=self.consume,
             stream=data.stream,
             failures=data.bucket,
             parameters=parameters,
@@ -49,9 +44,11 @@ class UnifyStack(CapabilityStack):
         )
         self.function(
             "ProfileFunction",
-            "hoso.unify.handlers.profiles.handler",
-            "Admin API: profiles and timelines",
-            environment=everything,
-            permissions=[read_control(data), read_items(data.profiles)],
+            Job(
+                handler="hoso.unify.handlers.profiles.handler",
+                description="Admin API: profiles and timelines",
+                environment=every_table(data),
+                permissions=[*read_control(data), read_items(data.profiles)],
+            ),
             routes=["GET /v1/profiles/{id}", "GET /v1/profiles/{id}/timeline"],
         )
