@@ -75,6 +75,7 @@ def test_who_bought_in_between_gets_nothing(hoso: Connection, sink: Audience) ->
 def test_a_batch_sent_twice_counts_once_and_mails_once(hoso: Connection, sink: Audience) -> None:
     visitor = interested(hoso, "twice")
     set_price(hoso, NEW_PRICE)
+    until(lambda: emails_to(hoso, visitor.email), "one e-mail goes out")
     visitor.buys(NEW_PRICE, times=2)
 
     assert [status for status, _ in outcomes(hoso, visitor)].count("sent") == 1
