@@ -73,6 +73,7 @@ class Control:
             "lags": {f"{poller.source.key} {poller.shard.id}": poller.lag() for poller in twin.stream_pollers},
             "discarded": {poller.source.key: poller.discarded for poller in twin.stream_pollers if poller.discarded},
             "queues": {name: {"visible": visible, "all": everything} for name, (visible, everything) in queues.items()},
+            "denied": [f"{entry.need}: {entry.reason}" for entry in twin.denied()],
             "given_up": dict(twin.courier.given_up),
             "executions": memory.running_executions(),
             "clock": self._time(),

@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from infra.twin import iam
 from infra.twin.assembly import ACCOUNT, NO_VALUE, Assembly, AssemblyError, Made, Resolver, Resource, Stack
-from infra.twin.registry import Deployment
+from infra.twin.registry import Deployment, logical_name
 
 _REQUIRED = object()
 _NAME_LIMIT = 60
@@ -139,8 +140,11 @@ def provision(site: Site) -> Deployment:
     """
     exports: dict[str, Any] = {}
     for stack in site.assembly.stacks:
-        outputs, exported = _StackRun(stack, site, exports).run()
+        run = _StackRun(stack, site, exports)
+        outputs, exported = run.run()
         exports |= exported
+        granted = iam.permissions(stack.template, run.resolve)
+        site.deployment.policies |= {logical_name(name): statements for name, statements in granted.items()}
         site.deployment.outputs |= {f"{stack.name}/{name}": value for name, value in outputs.items()}
     return site.deployment
 
@@ -150,13 +154,13 @@ class _StackRun:
         self._resources = stack.resources()
         self._site = site
         self._made: dict[str, Made | None] = {}
-        self._resolve = Resolver(stack, site.region, exports, self._get)
+        self.resolve = Resolver(stack, site.region, exports, self._get)
 
     def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
         for logical_id, resource in self._resources.items():
-            if resource.condition is None or self._resolve.condition(resource.condition):
+            if resource.condition is None or self.resolve.condition(resource.condition):
                 self._get(logical_id)
-        return self._resolve.outputs()
+        return self.resolve.outputs()
 
     def _get(self, logical_id: str) -> tuple[Resource, Made]:
         if logical_id not in self._resources:
@@ -181,7 +185,7 @@ class _StackRun:
         make = MAKERS.get(resource.type)
         if make is None:
             raise AssemblyError(f"{resource.where}: the twin does not know this type")
-        props = Props(self._resolve(resource.properties), resource.where)
+        props = Props(self.resolve(resource.properties), resource.where)
         props.skip("Tags", "UserPoolTags")
         made = make(props, resource, self._site)
         props.close()

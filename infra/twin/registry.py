@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.twin.iam import Statement
+
 _HASH = re.compile(r"[0-9A-F]{8}$")
 
 
@@ -139,6 +141,8 @@ class Deployment:
     """Queue URL by ARN."""
     machines: list[str] = field(default_factory=list[str])
     outputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    policies: dict[str, list[Statement]] = field(default_factory=dict[str, "list[Statement]"])
+    """What each function's role is allowed, by logical name."""
     names: dict[str, str] = field(default_factory=dict[str, str])
     """Physical name by ``<stack>/<logical name>``."""
 

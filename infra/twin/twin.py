@@ -26,7 +26,7 @@ from botocore.config import Config
 
 import infra.twin.resources  # noqa: F401  declares the makers  # pyright: ignore[reportUnusedImport]
 from infra.synth import assembly as synthesized
-from infra.twin import guards, hooks, memory, moto_fixes, recorder, sandbox
+from infra.twin import guards, hooks, iam, memory, moto_fixes, recorder, sandbox
 from infra.twin.assembly import Assembly
 from infra.twin.bus import Bus
 from infra.twin.clock import Clock, Ticker
@@ -255,6 +255,10 @@ class Twin:
                 due = f", next try in {poller.queue.next_due_s():.0f} s" if not poller.queue.depth()[0] else ""
                 found.append(f"{poller.lag()} messages of {poller.queue.name}{due}")
         return [*found, *self.courier.pending(), *(f"execution {name}" for name in memory.running_executions())]
+
+    def denied(self) -> list[iam.Denied]:
+        """The recorded calls of functions that their roles in the templates do not allow (in-process mode only)."""
+        return iam.replay(recorder.needs(), self.deployment.policies)
 
     def save(self) -> None:
         """Write the state now."""
