@@ -1,5 +1,6 @@
 # One target per gate. Every target sets up what it needs from the lock files.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
@@ -14,7 +15,7 @@ setup: .venv/.python-ready node_modules/.node-ready
 	@echo "→ Python packages from requirements-dev.txt (hashed), about a minute"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-dev.txt \
-	  | grep --line-buffered -E '^(Collecting|Installing|Successfully|ERROR)' | cut -c1-100
+	  | { grep --line-buffered -E '^(Collecting|Installing|Successfully|ERROR)' || true; } | cut -c1-100
 	@$(BIN)/python -c "import site, pathlib; \
 	  pathlib.Path(site.getsitepackages()[0], 'hoso.pth').write_text('$(CURDIR)\n$(CURDIR)/functions\n')"
 	@printf '#!%s\nfrom infra.cli.main import main\n\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hoso && chmod +x $(BIN)/hoso

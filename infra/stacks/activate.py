@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -72,6 +73,8 @@ class ActivateStack(CapabilityStack):
             bisect_batch_on_error=True,
             report_batch_item_failures=True,
             retry_attempts=100,
+            # The table's stream keeps records for 24 hours; what it drops by itself leaves no trace.
+            max_record_age=cdk.Duration.hours(18),
             on_failure=S3OnFailureDestination(data.bucket),  # pyright: ignore[reportArgumentType]
             support_s3_on_failure_destination=True,
             filters=[lambda_.FilterCriteria.filter({"eventName": lambda_.FilterRule.is_equal("INSERT")})],

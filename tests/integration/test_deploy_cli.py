@@ -110,6 +110,26 @@ def deployed(account: Account) -> Account:
     return account
 
 
+def test_the_cli_and_plain_python_make_the_same_templates(tmp_path: Path) -> None:
+    if not CDK.exists():
+        pytest.skip("the CDK CLI is not installed: make setup")
+    command = ["synth", "--quiet", "--no-notices", "--output", str(tmp_path / "cli"), "-c", "stage=dev"]
+    subprocess.run(
+        # The app of cdk.json names the virtual environment's python; this one may be another.
+        [str(CDK), *command, "-c", "checks=false", "--app", f"{sys.executable} app.py"],
+        cwd=ROOT,
+        env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    plain = assembly("dev")
+    templates = sorted(path.name for path in plain.glob("*.template.json"))
+    assert len(templates) == len(STACKS)
+    for name in templates:
+        assert (tmp_path / "cli" / name).read_bytes() == (plain / name).read_bytes(), name
+
+
 def test_deploy_makes_every_stack(deployed: Account) -> None:
     stacks = deployed.client("cloudformation").describe_stacks()["Stacks"]
     made = {stack["StackName"]: stack["StackStatus"] for stack in stacks}
