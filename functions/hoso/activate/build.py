@@ -26,7 +26,6 @@ from hoso.platform.http import Outbound
 from hoso.platform.mail import Mailer
 from hoso.platform.queue import DeadLetters, Queue
 from hoso.platform.settings import Settings
-from hoso.segment.members import members
 
 if TYPE_CHECKING:
     from hoso.unify.people import People
@@ -66,6 +65,8 @@ class Parts:
 
     def price_walk(self) -> PriceWalk:
         """What a price drop starts. It runs rarely, so it reads its documents anew each time."""
+        from hoso.segment.members import members
+
         control = ControlStore(self.control_table, client("dynamodb"), self.clock, ttl_ms=0)
         profiles = Table(self.settings.profiles_table, client("dynamodb"))
         return PriceWalk(

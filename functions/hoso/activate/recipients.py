@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hoso.activate.decide import Recipient
-from hoso.segment.person import Verdict
-from hoso.unify.profiles import Profile
+
+if TYPE_CHECKING:
+    from hoso.segment.person import Verdict
+    from hoso.unify.profiles import Profile
 
 
 class PeopleReader(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hoso.activate.catalogue import Catalogue
 from hoso.activate.documents import Activation, PriceTrigger
@@ -11,14 +11,16 @@ from hoso.activate.prices import concerned, had_event, outbox_row, requested
 from hoso.activate.store import DeliveryStore
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Table
-from hoso.segment.members import MemberPage, Place
-from hoso.unify.fragments import New
+
+if TYPE_CHECKING:
+    from hoso.segment.members import MemberPage, Place
+    from hoso.unify.fragments import New
 
 PAGE = 200
 """People between two notes of the progress."""
 
 
-Members = Callable[[str, str, int, Place | None], MemberPage]
+Members = Callable[[str, str, int, "Place | None"], "MemberPage"]
 """Members of a segment: workspace, segment, how many, where to begin."""
 
 
