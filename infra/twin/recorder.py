@@ -159,7 +159,7 @@ def price(recorded: Mapping[str, Any], prices: Mapping[str, Any], *, provisioned
 
 def _record(call: Call, proceed: Proceed) -> dict[str, Any]:
     body: Any = call.params.get("Body")  # botocore puts a stream in its place
-    before = [len(body)] if isinstance(body, bytes) else _stored_bytes(call)
+    before = [len(body)] if hasattr(body, "__len__") else _stored_bytes(call)
     pages.looked_at.set(0)
     try:
         answer = proceed(call)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,17 @@ PRICES = {
 TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/tab"
 
 
+session = cache(botocore.session.get_session)
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
     moto_fixes.apply()
-    session = botocore.session.get_session()
     with mock_aws():
-        db = session.create_client("dynamodb", region_name="eu-west-1")
+        db = session().create_client("dynamodb", region_name="eu-west-1")
         db.create_table(
             TableName="tab",
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -46,7 +49,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
             BillingMode="PAY_PER_REQUEST",
         )
         recorder.install()
-        yield lambda service: session.create_client(service, region_name="eu-west-1")
+        yield lambda service: session().create_client(service, region_name="eu-west-1")
     calls.drop("recorder")
     moto_fixes.undo()
 

@@ -1,6 +1,7 @@
 """The twin refuses the requests that AWS refuses, with AWS's error code, and lets the largest allowed ones pass."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -14,6 +15,9 @@ KIB = 1024
 Client = Callable[[str], Any]
 
 
+session = cache(botocore.session.get_session)
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -21,9 +25,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
     moto_fixes.apply()
     guards.install()
-    session = botocore.session.get_session()
     with mock_aws():
-        yield lambda service: session.create_client(service, region_name="eu-west-1")
+        yield lambda service: session().create_client(service, region_name="eu-west-1")
     calls.drop("guards")
     moto_fixes.undo()
 

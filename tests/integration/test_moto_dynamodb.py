@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -16,6 +17,9 @@ from moto import mock_aws
 from infra.twin import moto_fixes
 
 WORDS = ("a", "b", "bb", "c", "ca", "d")
+
+
+session = cache(botocore.session.get_session)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +67,7 @@ def db() -> Iterator[Any]:
 
 
 def client(service: str) -> Any:
-    return botocore.session.get_session().create_client(service, region_name="eu-west-1")
+    return session().create_client(service, region_name="eu-west-1")
 
 
 def key(pk: str, sk: str = "s") -> dict[str, Any]:
@@ -496,32 +500,35 @@ def test_what_a_caller_gets_and_gave_is_not_the_stored_item(db: Any) -> None:
     assert get(db, "a") == {**key("a"), "l": {"L": [{"S": "x"}]}}
 
 
-def test_conditional_puts_of_many_threads_lose_no_update(db: Any) -> None:
-    put(db, item("a", v=0))
+@pytest.mark.parametrize("short", [True, False], ids=["direct", "http"])
+def test_of_many_conditional_puts_at_once_one_succeeds(db: Any, short: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from infra.twin import calls
+    from infra.twin.moto_fixes import expressions
 
-    def raise_ten_times() -> None:
-        done = 0
-        while done < 10:
-            held = get(db, "a")
-            assert held is not None
-            version = int(held["v"]["N"])
-            try:
-                put(
-                    db,
-                    item("a", v=version + 1),
-                    ConditionExpression="v = :v",
-                    ExpressionAttributeValues={":v": {"N": str(version)}},
-                )
-                done += 1
-            except db.exceptions.ConditionalCheckFailedException:
-                continue
+    if not short:
+        calls.drop("engine")
+    stock, wins = expressions.holds, list[int]()
 
-    threads = [threading.Thread(target=raise_ten_times) for _ in range(6)]
+    def slowly(*args: Any) -> bool:
+        held = stock(*args)
+        time.sleep(0.01)
+        return held
+
+    monkeypatch.setattr(expressions, "holds", slowly)
+
+    def try_once(number: int) -> None:
+        try:
+            put(db, item("a", v=number), ConditionExpression="attribute_not_exists(pk)")
+            wins.append(number)
+        except db.exceptions.ConditionalCheckFailedException:
+            pass
+
+    threads = [threading.Thread(target=try_once, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert get(db, "a") == item("a", v=60)
+    assert len(wins) == 1 and get(db, "a") == item("a", v=wins[0])
 
 
 def test_dump_and_restore_keep_the_items_and_make_no_stream_records(db: Any) -> None:
@@ -538,6 +545,22 @@ def test_dump_and_restore_keep_the_items_and_make_no_stream_records(db: Any) -> 
     assert get(db, "a") == kept[0] and len(stream(db)) == before
     request = {"IndexName": "by_g", "KeyConditionExpression": "g = :g", "ExpressionAttributeValues": {":g": {"S": "g"}}}
     assert db.query(TableName="tab", **request)["Count"] == 1
+
+
+def test_a_poller_does_not_fill_the_memory_with_iterators(db: Any) -> None:
+    from moto.dynamodbstreams.models import dynamodbstreams_backends
+
+    streams = client("dynamodbstreams")
+    arn = streams.list_streams(TableName="tab")["Streams"][0]["StreamArn"]
+    shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+    place = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="LATEST")["ShardIterator"]
+    put(db, item("a"))
+    found: list[Any] = []
+    for _ in range(1_200):
+        page = streams.get_records(ShardIterator=place)
+        found, place = found + page["Records"], page["NextShardIterator"]
+    assert len(found) == 1
+    assert len(dynamodbstreams_backends["123456789012"]["eu-west-1"].shard_iterators) < 1_100
 
 
 # ── flat in the size of the table ────────────────────────────────────────────────────────────────────────────────────

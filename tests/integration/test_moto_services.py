@@ -2,9 +2,11 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -14,6 +16,8 @@ from moto import mock_aws
 
 from infra.twin import calls, moto_fixes
 from infra.twin.moto_fixes import events
+
+session = cache(botocore.session.get_session)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +33,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def aws(service: str, repaired: bool = True) -> Iterator[Any]:
     (moto_fixes.apply if repaired else moto_fixes.undo)()
     with mock_aws():
-        yield botocore.session.get_session().create_client(service, region_name="eu-west-1")
+        yield session().create_client(service, region_name="eu-west-1")
 
 
 class Clock:
@@ -119,6 +123,40 @@ def test_records_of_one_key_stay_in_order_and_carry_their_arrival_time() -> None
         page = kinesis.get_records(ShardIterator=iterator(kinesis, int(shard[-1])))
     assert [record["Data"] for record in page["Records"]] == [*(bytes([number]) for number in range(30)), b"end"]
     assert abs(page["Records"][0]["ApproximateArrivalTimestamp"].timestamp() - time.time()) < 60
+
+
+def test_puts_of_many_threads_get_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with aws("kinesis") as kinesis:
+        from moto.kinesis.models import Shard
+
+        kinesis.create_stream(StreamName="s", ShardCount=1)
+        stock: Any = Shard.get_max_sequence_number
+
+        def slowly(shard: Any) -> int:
+            number = stock(shard)
+            time.sleep(0.005)
+            return number
+
+        monkeypatch.setattr(Shard, "get_max_sequence_number", slowly)
+        threads = [
+            threading.Thread(target=lambda: kinesis.put_record(StreamName="s", Data=b"x", PartitionKey="p"))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(read(kinesis, iterator(kinesis, 0))[0]) == 6
+
+
+def test_moto_keeps_no_second_list_of_its_records() -> None:
+    from moto.kinesis.models import Record
+
+    with aws("kinesis") as kinesis:
+        kinesis.create_stream(StreamName="s", ShardCount=1)
+        before = len(Record.instances_tracked)
+        kinesis.put_record(StreamName="s", Data=b"x", PartitionKey="p")
+        assert len(Record.instances_tracked) == before
 
 
 def test_an_unknown_stream_is_the_error_that_botocore_knows() -> None:
@@ -244,8 +282,6 @@ def test_a_message_over_its_retention_is_gone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_long_poll_sees_a_message_that_comes_meanwhile() -> None:
-    import threading
-
     with aws("sqs") as sqs:
         url = queue(sqs)
         sender = threading.Timer(0.2, lambda: sqs.send_message(QueueUrl=url, MessageBody="late"))
