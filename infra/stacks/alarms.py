@@ -1,4 +1,7 @@
-"""The alarms: each names its section of ``docs/runbook.md``. A dev stage stays within ten, the free ones."""
+"""The alarms: each names its section of ``docs/runbook.md``.
+
+An alarm costs by the metrics in its expression, so a dev stage has few (``docs/cost.md``) and production the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_apigatewayv2 as api
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -42,10 +46,14 @@ class Alarms(Construct):
         self._admin = admin
         self._ingest()
         self._stream(parameters)
-        self._functions()
+        self._dead_letters()
         self._nightly()
         if parameters.production:
             self._production(parameters)
+        else:
+            # One metric: the errors of all functions in the account, which in dev are those of Hoso.
+            errors = lambda_.Function.metric_all_errors(statistic="Sum", period=FIVE_MINUTES)
+            self._alarm("functions-failing", errors, 0, periods=3)
 
     def _ingest(self) -> None:
         ingest = self._parts.collect.api
@@ -65,11 +73,7 @@ class Alarms(Construct):
         self._alarm("consumer-behind", ages["consume"], BEHIND_MS, periods=3)
         self._alarm("consumer-near-loss", oldest, parameters.stream_retention_hours * 3_600_000 // 2)
 
-    def _functions(self) -> None:
-        for name, capability in self._parts.named():
-            # An alarm takes ten metrics at most: one alarm per capability covers all its functions.
-            errors = {f"e{n}": function.errors for n, function in enumerate(capability.functions.values())}
-            self._alarm(f"{name}-failing", _sum(errors, "errors"), 0, periods=3)
+    def _dead_letters(self) -> None:
         waiting = {
             f"q{n}": queue.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES)
             for n, queue in enumerate(self._parts.dead_letters().values())
@@ -82,6 +86,10 @@ class Alarms(Construct):
 
     def _production(self, parameters: Parameters) -> None:
         parts = self._parts
+        for name, capability in parts.named():
+            # An alarm takes ten metrics at most: one per capability covers all its functions.
+            errors = {f"e{n}": function.errors for n, function in enumerate(capability.functions.values())}
+            self._alarm(f"{name}-failing", _sum(errors, "errors"), 0, periods=3)
         failed = parts.segment.nightly.machine.metric_failed(period=Duration.hours(1))
         self._alarm("nightly-failed", failed, 0)
         self._alarm("ingest-throttled", parts.collect.ingest.function.metric_throttles(period=FIVE_MINUTES), 0)
