@@ -72,6 +72,7 @@ class LiveRules:
         compiler = _Compiler(known, registry)
         self._leaves = {key: compiler.segment(key) for key in sorted(known)}
         meters = registry.build()
+        self.segments = tuple(segments)
         self.keys = frozenset(known)
         self.version = _fingerprint([segment.model_dump(mode="json", by_alias=True) for segment in segments])
         self.signature = _fingerprint([meter.id for meter in meters])[:8]

@@ -36,7 +36,7 @@ class Runs:
         self._states.start_execution(
             stateMachineArn=self._machine,
             name=name,
-            input=orjson.dumps({"as_of": text, "workspace": self._workspace}).decode(),
+            input=orjson.dumps({"as_of": text, "workspace": self._workspace, "execution": name}).decode(),
         )
         return {"name": name, "as_of": text}
 

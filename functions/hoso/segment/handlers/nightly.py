@@ -1,0 +1,65 @@
+"""The nightly machine's steps, one entry point each. Between them travel references only.
+
+==========  ====================================================  ================================================
+step        input                                                 output
+==========  ====================================================  ================================================
+compact     ``{"as_of": ISO 8601, "execution"?}``                 the *run*: ``{"as_of", "workspace", "run", "token",
+                                                                  "bucket", "prefix", "compacted"}``
+snapshot    the run                                               the run with ``people``
+evaluate    the run                                               the run with ``batches`` and ``batches_key``: an
+                                                                  object of the bucket, a JSON array of ``{"key"}``
+apply       ``{"Items": [{"key"}…], "BatchInput": the run}``      ``{"people", "failed"}``
+report      the run                                               the report's figures, with ``report_key``
+==========  ====================================================  ================================================
+
+``execution`` names the execution: its own retries get the lease again, another execution does not while it lasts.
+Each step can be killed and called again with the same input.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from hoso.platform.aws import client
+from hoso.platform.dynamo import Table
+from hoso.platform.objects import Objects
+from hoso.platform.settings import Settings
+from hoso.segment.lease import Lease
+from hoso.segment.nightly import LEASE_NAME, Nightly
+from hoso.unify.build import Parts
+
+
+def compact(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Take the lease; many small archive files of a day become one."""
+    return run_of(event.get("workspace")).compact(event)
+
+
+def snapshot(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """People, hubs and segments to files."""
+    return run_of(event["workspace"]).snapshot(event)
+
+
+def evaluate(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """All segments for everybody by SQL; the differences in batches."""
+    return run_of(event["workspace"]).evaluate(event)
+
+
+def apply(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Some batches of differences to memberships."""
+    return run_of(event["BatchInput"]["workspace"]).apply(event)
+
+
+def report(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """The report; fails the run when too many people failed."""
+    return run_of(event["workspace"]).report(event)
+
+
+@cache
+def run_of(workspace: str | None) -> Nightly:
+    """The steps for a workspace (None: the one of the settings)."""
+    settings = Settings.from_env(os.environ)
+    parts = Parts(settings)
+    lease = Lease(Table(settings.delivery_table, client("dynamodb")), workspace or settings.workspace, LEASE_NAME)
+    return Nightly(parts.people, Objects(settings.bucket, client("s3")), lease, parts.clock, settings.bucket)

@@ -1,0 +1,172 @@
+"""People as Parquet, and what the batch engine reads of them: pure work on files, no AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hoso.segment.batch import PROFILE_COLUMNS, connect, profile_row
+from hoso.segment.language import Segment
+from hoso.segment.person import PersonState
+from hoso.segment.sql.compiler import compile_batch
+from hoso.segment.sql.duckdb import DuckDb
+
+if TYPE_CHECKING:
+    import duckdb
+
+_CHUNK = 5_000
+_PEOPLE = f"{PROFILE_COLUMNS}, memberships VARCHAR, live VARCHAR, spilled VARCHAR, known BIGINT"
+_FRAGMENTS = "hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR"
+_NO_EVENTS = "profile_id VARCHAR, message_id VARCHAR, event VARCHAR, ts BIGINT, received_at BIGINT, body VARCHAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapped:
+    """A person as the snapshot keeps it.
+
+    ``memberships`` map segments to the revision they were made by. ``live`` are the segments that the live engine says
+    (None: its state is of older rules), ``spilled`` those it cannot tell. ``known`` is how many events it has seen.
+    """
+
+    state: PersonState
+    hubs: Sequence[tuple[str, str]]
+    memberships: Mapping[str, int]
+    live: Sequence[str] | None
+    spilled: Sequence[str]
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The batch engine's answer for a person, beside what was known of it."""
+
+    profile_id: str
+    members: frozenset[str]
+    memberships: Mapping[str, int]
+    live: frozenset[str] | None
+    spilled: frozenset[str]
+    complete: bool
+    """Whether the archive holds all events that the live engine has seen."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """Numbers of a run."""
+
+    people: int = 0
+    members: dict[str, int] = field(default_factory=dict[str, int])
+    differences: int = 0
+    spilled: int = 0
+    lagging: int = 0
+
+
+def write_people(people: Iterable[Snapped], people_file: Path, fragments_file: Path) -> int:
+    """Write the snapshot's two files. Answers how many people there are."""
+    count = 0
+    with connect() as connection:
+        connection.execute(f"CREATE TABLE people ({_PEOPLE})")
+        connection.execute(f"CREATE TABLE fragments ({_FRAGMENTS})")
+        rows: list[tuple[Any, ...]] = []
+        hubs: list[tuple[Any, ...]] = []
+        for person in people:
+            count += 1
+            rows.append(
+                (
+                    *profile_row(person.state),
+                    orjson.dumps(person.memberships).decode(),
+                    None if person.live is None else orjson.dumps(person.live).decode(),
+                    orjson.dumps(person.spilled).decode(),
+                    person.known,
+                )
+            )
+            hubs += [(kind, value, person.state.id) for kind, value in person.hubs]
+            if len(rows) >= _CHUNK:
+                _insert(connection, "people", rows)
+                _insert(connection, "fragments", hubs)
+        _insert(connection, "people", rows)
+        _insert(connection, "fragments", hubs)
+        for table, file in (("people", people_file), ("fragments", fragments_file)):
+            connection.execute(f"COPY {table} TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
+    return count
+
+
+def answers(
+    segments: Sequence[Segment], as_of: int, events: Sequence[Path], people: Path, fragments: Path
+) -> Iterator[Answer]:
+    """What the batch engine says of everybody at ``as_of``."""
+    with connect() as connection:
+        connection.execute(f"SET temp_directory = '{people.parent}'")
+        _make_views(connection, events, people, fragments)
+        known = "SELECT profile_id, count(DISTINCT message_id) AS n FROM events WHERE received_at <= ? GROUP BY 1"
+        connection.execute(f"CREATE TABLE seen AS {known}", [as_of])
+        columns: Mapping[str, str] = {}
+        if segments:
+            batch = compile_batch(segments, as_of, DuckDb())
+            columns = batch.columns
+            connection.execute(f"CREATE TABLE answers AS {batch.sql()}")
+        else:
+            connection.execute("CREATE TABLE answers AS SELECT profile_id FROM profiles")
+        found = connection.execute(
+            "SELECT a.*, p.memberships, p.live, p.spilled, p.known = coalesce(s.n, 0) FROM answers a "
+            "JOIN profiles p USING (profile_id) LEFT JOIN seen s USING (profile_id) ORDER BY profile_id"
+        )
+        keys = list(columns)
+        while rows := found.fetchmany(_CHUNK):
+            for profile_id, *flags, memberships, live, spilled, complete in rows:
+                yield Answer(
+                    profile_id,
+                    frozenset(key for key, flag in zip(keys, flags, strict=True) if flag),
+                    orjson.loads(memberships),
+                    None if live is None else frozenset(orjson.loads(live)),
+                    frozenset(orjson.loads(spilled)),
+                    complete,
+                )
+
+
+def count(totals: Totals, answer: Answer) -> None:
+    """Add a person to the numbers of the run.
+
+    A difference is a segment on which both engines are sure and do not agree, for a person all of whose events are in
+    the archive (segmentation reference, section 8: this number must be 0).
+    """
+    totals.people += 1
+    for key in answer.members:
+        totals.members[key] = totals.members.get(key, 0) + 1
+    totals.spilled += bool(answer.spilled)
+    totals.lagging += not answer.complete
+    if answer.live is not None and answer.complete:
+        totals.differences += len((answer.live ^ answer.members) - answer.spilled)
+
+
+def needs_work(answer: Answer, revisions: Mapping[str, int]) -> bool:
+    """Whether the stored memberships differ from the answer, or were made by other revisions."""
+    return answer.memberships != {key: revisions[key] for key in answer.members}
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], people: Path, fragments: Path) -> None:
+    # the names of the files are made by this run; the statements hold no outside text
+    connection.execute(f"CREATE VIEW profiles AS FROM read_parquet('{people}')")
+    connection.execute(f"CREATE TABLE fragments AS FROM read_parquet('{fragments}')")
+    if not events:
+        connection.execute(f"CREATE TABLE events ({_NO_EVENTS})")
+        return
+    files = ", ".join(f"'{file}'" for file in events)
+    connection.execute(f"CREATE VIEW archive AS FROM read_parquet([{files}])")
+    connection.execute(
+        "CREATE VIEW events AS SELECT f.profile_id, e.message_id, e.event, e.ts, e.received_at, e.body "
+        "FROM archive e JOIN fragments f USING (hub_type, hub_value)"
+    )
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Add rows to a table of this module and forget them."""
+    if not rows:
+        return
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    holders = ", ".join("unnest(?)" for _ in columns)
+    connection.execute(f"INSERT INTO {table} SELECT {holders}", columns)
+    rows.clear()
