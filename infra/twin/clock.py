@@ -21,7 +21,7 @@ from infra.twin.courier import Courier
 from infra.twin.registry import Schedule
 
 _TICK_S = 1.0
-_SWEEP_MS = 60_000
+_SWEEP_MS = 600_000
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _CRON = re.compile(r"cron\(([^)]*)\)")
 _UNITS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}

@@ -285,7 +285,7 @@ def load_changes(region: str, name: str, rows: list[dict[str, Any]]) -> None:
 
 
 def rows(region: str, name: str) -> list[Any]:
-    """The rows of a table: each has its wire item in ``plain`` and is replaced, never changed."""
+    """The rows of a table: each has its wire item in ``plain`` (and marshalled in ``blob``) and is replaced, never changed."""
     with fixed_dynamodb.LOCK:
         return list(fixed_dynamodb.store_of(table_of(region, name)).primary.walk())
 
@@ -294,6 +294,8 @@ def expired(region: str, name: str, attribute: str, now_s: int) -> Iterator[dict
     """The keys of the items whose time to live is over."""
     keys: list[str] = table_of(region, name).table_key_attrs
     for row in rows(region, name):
+        if attribute.encode() not in row.blob:
+            continue
         plain = row.plain
         if 0 < float(plain.get(attribute, {}).get("N", 0)) < now_s:
             yield {key: plain[key] for key in keys}

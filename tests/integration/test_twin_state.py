@@ -205,7 +205,43 @@ def test_a_half_written_snapshot_is_not_taken(folder: Path, monkeypatch: pytest.
         assert len(items) == 1
 
 
+def test_a_failed_snapshot_spoils_no_later_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start(folder) as twin:
+        client, name = twin.client("dynamodb"), twin.env["tables"]["rows"]
+        for n in range(5):
+            client.put_item(TableName=name, Item={**ITEM, "sk": {"S": f"{n}"}, "n": {"N": str(n)}})
+            with monkeypatch.context() as disk:
+                disk.setattr(snapshot.orjson, "dumps", _no_space)
+                with pytest.raises(OSError, match="disk"):
+                    twin.save()
+            if n % 2:
+                twin.save()
+        stored = client.scan(TableName=name)["Items"]
+
+    with start(folder) as twin:
+        assert twin.client("dynamodb").scan(TableName=name)["Items"] == stored
+
+
 def _no_space(value: Any, *_: Any) -> bytes:
     if "positions" in value:
         raise OSError("disk full")
     return json.dumps(value).encode()
+
+
+def test_many_snapshots_of_changing_rows_hold_the_present_ones(folder: Path) -> None:
+    def put(key: str, n: int) -> None:
+        item = {"pk": {"S": key}, "sk": {"S": "-"}, "n": {"N": str(n)}, "b": {"B": bytes(n)}}
+        client.put_item(TableName=name, Item=item)
+
+    with start(folder) as twin:
+        client, name = twin.client("dynamodb"), twin.env["tables"]["rows"]
+        for n in range(20):
+            put(f"k{n % 7}", n)
+            put(f"once-{n}", n)
+            client.delete_item(TableName=name, Key={"pk": {"S": f"once-{n - 3}"}, "sk": {"S": "-"}})
+            twin.save()
+        stored = client.scan(TableName=name)["Items"]
+
+    with start(folder) as twin:
+        assert twin.client("dynamodb").scan(TableName=name)["Items"] == stored
+        assert len(stored) == 10
