@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +18,8 @@ from hoso.activate import retry
 from hoso.activate.handlers import channel
 from hoso.model.time import DAY_MS, HOUR_MS
 from tests.activate_world import AUDIENCE, OTHER_SECRET, SECRET, Receiver, World, activate_world, receiving
+from tests.faults import Faults
+from tests.unify_world import Context
 
 ADD = {"action": "add", "segment": "viewed"}
 REMOVE = {"action": "remove", "segment": "viewed"}
@@ -241,6 +245,19 @@ def test_r43_a_dead_destination_is_called_seldom_and_slows_no_other(world: World
         }
 
 
+def test_r43_one_batch_waits_for_a_silent_destination_once(world: World, receiver: Receiver) -> None:
+    with receiving() as dead:
+        dead.answers = [(503, {}, b"")]
+        world.put("destinations", "dead", {"kind": "webhook", "url": dead.url})
+        world.put("activations", "to-dead", {**AUDIENCE, "destination": "dead"})
+        for number in range(8):
+            world.views(f"p{number}")
+        world.send_outbox()
+        world.step()
+
+        assert (len(dead.requests), len(receiver.requests)) == (1, 8)
+
+
 def test_r40_repeated_messages_are_delivered_once(world: World, receiver: Receiver) -> None:
     world.views("an")
     world.run()
@@ -341,3 +358,47 @@ def test_r42_a_target_that_is_not_public_is_refused_outside_the_twin(world: Worl
 
     assert receiver.requests == []
     assert world.deliveries()[0]["status"] == "failed"
+
+
+def test_r13_r40_every_call_failing_before_or_after_ends_in_one_effect(world: World, receiver: Receiver) -> None:
+    """The sweep: whichever AWS call fails, however, the receiver is told at least once, always with the same id."""
+    faults = Faults()
+    world.views("p")
+    world.send_outbox()
+    with faults.watch() as seen:
+        world.step()
+    for number in range(1, seen.calls + 1):
+        for kind, inject in (("b", faults.fail_before), ("a", faults.fail_after)):
+            who = f"p{number}{kind}"
+            receiver.requests.clear()
+            pid = world.views(who)
+            world.send_outbox()
+            with inject(number), suppress(Exception):
+                world.step()
+            world.run(within_ms=HOUR_MS)
+            (delivery,) = world.deliveries(profile=pid)
+            assert delivery["status"] == "sent", (number, kind, delivery)
+            assert {headers["webhook-id"] for headers, _ in receiver.requests} == {delivery["id"]}
+            world.buys(who)
+            world.run(within_ms=HOUR_MS)
+            assert told(receiver)[-1] == REMOVE
+
+
+def test_two_workers_with_the_same_message_call_once(world: World, receiver: Receiver) -> None:
+    world.views("an")
+    world.send_outbox()
+    (message,) = world.queues
+    record = {
+        "messageId": "m",
+        "receiptHandle": "none",
+        "body": message.body,
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:webhook",
+    }
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: channel.webhook({"Records": [record]}, Context()), range(4)))
+
+    assert len(receiver.requests) == 1
+    assert {"batchItemFailures": []} in answers
+    world.run(within_ms=HOUR_MS)
+    assert len(receiver.requests) == 1
