@@ -49,7 +49,7 @@ def audience(secret: str, log: Path, port: int = 0) -> Generator[Audience, None,
         def do_POST(self) -> None:
             """Check, apply, log."""
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            good = _signed(secret, self.headers, body)
+            good = _signed(secret, {name.lower(): value for name, value in self.headers.items()}, body)
             if good:
                 message = json.loads(body)
                 held.take(self.headers["webhook-id"], message)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -50,8 +51,12 @@ def run(port: PortOption = PORT, data: FolderOption = DEFAULT_DATA, once: OnceOp
 def _serve(port: int, data: Path, *, once: bool, isolated: bool, sample: bool, tell: bool) -> None:
     started = time.monotonic()
     stop = threading.Event()
+
+    def asked_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, asked_to_stop)
     with console.status("synthesizing the templates (once) and starting the twin …"):
         from infra.cli.serve import open_twin
         from infra.synth import assembly

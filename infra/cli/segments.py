@@ -21,9 +21,7 @@ LimitOption = Annotated[int, typer.Option("--limit", help="At most so many.")]
 
 
 @app.callback(invoke_without_command=True)
-def segments(
-    context: typer.Context, data: DataOption = None, url: UrlOption = None, json_: JsonOption = False
-) -> None:
+def segments(context: typer.Context, data: DataOption = None, url: UrlOption = None, json_: JsonOption = False) -> None:
     """List segments and their members; test rules."""
     if context.invoked_subcommand is None:
         list_segments(data, url, json_)

@@ -17,6 +17,7 @@ from infra.cli.connection import CommandError, Connection
 BATCH_EVENTS = 250
 BATCH_BYTES = 2_000_000
 _TRIES = 8
+_LONGEST_PAUSE_S = 30
 
 
 @dataclass(slots=True)
@@ -57,11 +58,13 @@ def send_file(connection: Connection, file: Path, write_key: str, *, quiet: bool
 def _post(connection: Connection, lines: list[bytes], first: int, write_key: str, result: Sent) -> None:
     body = b'{"batch":[' + b",".join(lines) + b"]}"
     headers = {"Content-Type": "application/json"}
-    for attempt in range(_TRIES):
+    attempt = 0
+    while True:
         answer = connection.request("POST", "/v1/batch", data=body, headers=headers, auth=(write_key, ""))
-        if answer.status_code not in (429, 503):
+        attempt += 1
+        if answer.status_code not in (429, 503) or attempt == _TRIES:
             break
-        time.sleep(min(float(answer.headers.get("Retry-After", 2**attempt)), 30))
+        time.sleep(min(float(answer.headers.get("Retry-After", 2**attempt)), _LONGEST_PAUSE_S))
     parsed = answer.json()
     if answer.status_code == 200:
         rejected = parsed.get("rejected", [])
