@@ -11,10 +11,10 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS = {"min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -183,11 +183,7 @@ def numeric(found, rule, scale=lambda value: value):
 def sequence(rule, tz, events, as_of):
     steps = rule["steps"]
     matching = [
-        [
-            event
-            for event in events
-            if named(event, step["event"]) and fits(event["body"], step.get("where"), tz, as_of)
-        ]
+        [event for event in events if named(event, step["event"]) and fits(event["body"], step.get("where"), tz, as_of)]
         for step in steps
     ]
     positive = [place for place, step in enumerate(steps) if not step.get("absent")]
@@ -265,7 +261,13 @@ def number(value):
 
 
 def boolean(value):
-    return {"true": True, "false": False}.get(value) if isinstance(value, str) else value if value in (True, False) and isinstance(value, bool) else None
+    return (
+        {"true": True, "false": False}.get(value)
+        if isinstance(value, str)
+        else value
+        if value in (True, False) and isinstance(value, bool)
+        else None
+    )
 
 
 def when(value, tz):
@@ -285,7 +287,7 @@ def when(value, tz):
         day = date(int(found[1]), int(found[2]), int(found[3]))
         if found[4] is None:
             return start(day, tz)
-        moment = datetime(day.year, day.month, day.day, int(found[4]), int(found[5]), int(found[6] or 0), tzinfo=timezone.utc)
+        moment = datetime(day.year, day.month, day.day, int(found[4]), int(found[5]), int(found[6] or 0), tzinfo=UTC)
     except ValueError:
         return None
     shift = 0
@@ -387,7 +389,7 @@ def length(duration):
 
 def start(day, tz):
     """The first instant of a local day, found by looking at every quarter of an hour around it."""
-    guess = int((datetime(day.year, day.month, day.day, tzinfo=timezone.utc) - EPOCH).total_seconds()) * 1000
+    guess = int((datetime(day.year, day.month, day.day, tzinfo=UTC) - EPOCH).total_seconds()) * 1000
     for moment in range(guess - 15 * 3_600_000, guess + 15 * 3_600_000, 15 * 60_000):
         if local_day(moment, tz) >= day:
             return moment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from hoso.segment.person import PersonState, RuleEvent, Score
 from tests import segment_oracle as oracle
 
@@ -39,7 +41,9 @@ class Draw:
         random = self.random
         how = random.random()
         if how < 0.45:
-            moment = oracle.back(self.as_of, random.choice(DURATIONS), random.choice(ZONES), random.choice([1, 1, 1, -1]))
+            moment = oracle.back(
+                self.as_of, random.choice(DURATIONS), random.choice(ZONES), random.choice([1, 1, 1, -1])
+            )
         elif how < 0.6:
             zone = random.choice(ZONES)
             from datetime import timedelta
@@ -50,11 +54,11 @@ class Draw:
         return moment + random.choice([0, 0, 0, 1, -1])
 
     def spelt(self, moment=None):
-        from datetime import datetime, timedelta, timezone
+        from datetime import datetime, timedelta
 
         moment = self.instant() if moment is None else moment
         shift = self.one(0, 420, -300, 345)
-        at = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=moment, minutes=shift)
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=moment, minutes=shift)
         text = at.strftime("%Y-%m-%d") + self.one("T", " ") + at.strftime("%H:%M:%S") + f".{at.microsecond // 1000:03d}"
         sign = "+" if shift >= 0 else "-"
         offset = f"{sign}{abs(shift) // 60:02d}{self.one(':', '')}{abs(shift) % 60:02d}"
@@ -88,11 +92,38 @@ class Draw:
         op = self.one(
             *(
                 ops
-                or (
-                    "exists missing is is_not in not_in lt lte gt gte between contains not_contains starts_with ends_with "
-                    "matches has_any has_all has_none size_gte size_lte before after on in_last in_next older_than "
-                    "later_than days_from_today anniversary"
-                ).split()
+                or [
+                    "exists",
+                    "missing",
+                    "is",
+                    "is_not",
+                    "in",
+                    "not_in",
+                    "lt",
+                    "lte",
+                    "gt",
+                    "gte",
+                    "between",
+                    "contains",
+                    "not_contains",
+                    "starts_with",
+                    "ends_with",
+                    "matches",
+                    "has_any",
+                    "has_all",
+                    "has_none",
+                    "size_gte",
+                    "size_lte",
+                    "before",
+                    "after",
+                    "on",
+                    "in_last",
+                    "in_next",
+                    "older_than",
+                    "later_than",
+                    "days_from_today",
+                    "anniversary",
+                ]
             )
         )
         made = {"op": op}
@@ -128,9 +159,9 @@ class Draw:
         return oracle.local_day(self.instant(), self.one(*ZONES)).isoformat()
 
     def moment(self):
-        from datetime import datetime, timedelta, timezone
+        from datetime import datetime, timedelta
 
-        at = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=self.instant())
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.instant())
         return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
     # documents
@@ -138,12 +169,19 @@ class Draw:
     def where(self, depth=0):
         pick = self.random.random()
         if depth < 2 and pick < 0.2:
-            return {"kind": self.one("all", "any"), "of": [self.where(depth + 1) for _ in range(self.random.randint(1, 2))]}
+            return {
+                "kind": self.one("all", "any"),
+                "of": [self.where(depth + 1) for _ in range(self.random.randint(1, 2))],
+            }
         if depth < 2 and pick < 0.3:
             return {"kind": "not", "of": self.where(depth + 1)}
         if depth < 2 and pick < 0.4:
             return {"kind": "item", "list": "properties.l", "where": self.where(depth + 1)}
-        return {"kind": "prop", "path": self.one("p", "q") if depth and pick > 0.9 else self.path(), **self.comparison()}
+        return {
+            "kind": "prop",
+            "path": self.one("p", "q") if depth and pick > 0.9 else self.path(),
+            **self.comparison(),
+        }
 
     def path(self):
         return self.one("properties.v", "properties.w", "properties.l", "properties.o.p", "context.c")
@@ -169,7 +207,7 @@ class Draw:
         import datetime as d
 
         def spell(moment):
-            at = d.datetime(1970, 1, 1, tzinfo=d.timezone.utc) + d.timedelta(milliseconds=moment)
+            at = d.datetime(1970, 1, 1, tzinfo=d.UTC) + d.timedelta(milliseconds=moment)
             if self.maybe():
                 return at.date().isoformat()
             return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
@@ -186,13 +224,15 @@ class Draw:
             made["where"] = self.where()
         if self.maybe(0.7):
             made["window"] = self.window()
-        numbers = "is is_not in not_in lt lte gt gte between".split()
+        numbers = ["is", "is_not", "in", "not_in", "lt", "lte", "gt", "gte", "between"]
         pick = self.random.randint(0, 9)
         if pick <= 2:
             if self.maybe(0.7):
                 made |= self.number_comparison(numbers)
             return made
-        agg = self.one("sum", "avg", "min", "max", "unique", "percentile", "active", "first", "last", "most_frequent", "last")
+        agg = self.one(
+            "sum", "avg", "min", "max", "unique", "percentile", "active", "first", "last", "most_frequent", "last"
+        )
         measure = {"agg": agg}
         if agg == "active":
             measure["unit"] = self.one("day", "week", "month")
@@ -208,7 +248,17 @@ class Draw:
             measure["of"] = "timestamp"
         made["measure"] = measure
         if agg in ("first", "last", "most_frequent"):
-            times = "in_last older_than in_next later_than days_from_today before after on anniversary".split()
+            times = [
+                "in_last",
+                "older_than",
+                "in_next",
+                "later_than",
+                "days_from_today",
+                "before",
+                "after",
+                "on",
+                "anniversary",
+            ]
             made |= self.comparison(times if measure["of"] == "timestamp" and self.maybe(0.8) else None)
         else:
             made |= self.number_comparison(numbers)
@@ -249,7 +299,10 @@ class Draw:
     def rule(self, depth=0):
         pick = self.random.random()
         if depth < 3 and pick < 0.25:
-            return {"kind": self.one("all", "any"), "of": [self.rule(depth + 1) for _ in range(self.random.randint(1, 3))]}
+            return {
+                "kind": self.one("all", "any"),
+                "of": [self.rule(depth + 1) for _ in range(self.random.randint(1, 3))],
+            }
         if depth < 3 and pick < 0.32:
             return {"kind": "not", "of": self.rule(depth + 1)}
         if pick < 0.55:
@@ -268,7 +321,13 @@ class Draw:
             {"kind": "suppressed", "channel": "e"},
             {"kind": "has_id", "types": ["email", "phone"]},
             {"kind": "list", "key": "L"},
-            {"kind": "score", "name": "s", "op": "gte", "value": 0.5, **({"max_age": self.one("1d", "1mo")} if self.maybe() else {})},
+            {
+                "kind": "score",
+                "name": "s",
+                "op": "gte",
+                "value": 0.5,
+                **({"max_age": self.one("1d", "1mo")} if self.maybe() else {}),
+            },
             {"kind": "geo", "trait": "g", "lat": 21, "lon": 105.8, "within_km": self.one(1, 50, 20_000)},
             {"kind": "split", "salt": self.one("s", "r"), "from": 0, "to": self.one(25, 50, 99.99)},
         )
@@ -321,7 +380,13 @@ class Draw:
             if self.maybe(0.2):
                 body["context"] = {"c": self.value()}
             made.append(
-                {"message_id": f"m{place}", "event": self.one(*NAMES), "ts": moment, "received_at": received, "body": body}
+                {
+                    "message_id": f"m{place}",
+                    "event": self.one(*NAMES),
+                    "ts": moment,
+                    "received_at": received,
+                    "body": body,
+                }
             )
         for event in [event for event in made if self.maybe(0.1)]:
             made.append({**event, "received_at": event["received_at"] + self.one(1, 60_000)})
