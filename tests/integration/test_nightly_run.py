@@ -16,7 +16,7 @@ from hoso.model.time import DAY_MS, HOUR_MS, format_instant, parse_instant
 from hoso.platform.aws import client
 from hoso.segment.handlers import nightly
 from hoso.segment.lease import LEASE_MS, LeaseHeld, StaleRun
-from hoso.segment.nightly import TooManyFailed
+from hoso.segment.nightly_run import TooManyFailed
 from tests.faults import Faults
 from tests.nightly_world import Night, make_segments, night, store_of_people
 
