@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hoso.collect.handlers import admin
 from hoso.platform.aws import client
+from hoso.platform.stream import Stream, stream_client
 from tests.collect_world import World, says, track, world
 from tests.faults import Faults
 
@@ -232,9 +236,13 @@ def test_the_list_goes_newest_first_over_days_and_pages(place: World) -> None:
     assert place.manage("GET /v1/quarantine", query={"stage": "nothing"})[0] == 400
 
 
-def test_a_replay_that_the_stream_refuses_changes_nothing(place: World) -> None:
+def test_a_replay_that_the_stream_refuses_changes_nothing(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
     entry_id = refuse(place, {"type": "track", "anonymousId": "a"})
     repaired = {"rows": [{"index": 0, "payload": track(5)}]}
+    seconds = count()
+    hasty = Stream("events", stream_client(), lambda _: None, lambda: next(seconds))
+    desk = replace(admin.desk(), stream=hasty)
+    monkeypatch.setattr(admin, "desk", lambda: desk)
 
     with Faults({"kinesis"}).throttle(1, times=1_000):
         assert place.manage(REPLAY, repaired, path={"id": entry_id})[0] == 503

@@ -111,6 +111,7 @@ def _inflate(packed: bytes, window: int) -> bytes:
             parts.append(part)
             size += len(part)
             if size > MAX_BODY_BYTES:
+                parts.clear()  # the error's traceback would keep them
                 raise _too_large()
             waiting = decoder.unconsumed_tail
         if not decoder.eof:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 _MALFORMED = "\0"
@@ -13,7 +14,13 @@ _MALFORMED = "\0"
 
 def from_headers(headers: Mapping[str, str]) -> str | None:
     """The key of ``Authorization: Basic``. Any other scheme is a credential that is not offered here."""
-    header = headers.get("authorization", "").strip()
+    header = headers.get("authorization")
+    return _basic_user(header) if header else None
+
+
+@lru_cache(maxsize=512)
+def _basic_user(header: str) -> str | None:
+    header = header.strip()
     if not header:
         return None
     scheme, _, token = header.partition(" ")

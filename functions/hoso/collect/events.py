@@ -30,13 +30,14 @@ _SURELY_SHORT = MAX_ID_BYTES // 4
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """What all events of a request share.
 
     ``kind`` is the type that the path demands (empty: each event says its own). ``sent_at`` is what the batch or the
     header tells (UTC ms). ``context`` and ``integrations`` go under those of each event. ``new_id`` makes the message
-    ids of events that have none.
+    ids of events that have none. ``shift`` and ``latest`` follow: what to add to a client's time, and the latest time
+    an event may have.
     """
 
     received_at: int
@@ -46,6 +47,12 @@ class Frame:
     context: Json = field(default_factory=dict[str, Any])
     integrations: Json = field(default_factory=dict[str, Any])
     identity: IdentityConfig = DEFAULT
+    shift: int = field(init=False)
+    latest: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shift = 0 if self.sent_at is None else self.received_at - self.sent_at
+        self.latest = self.received_at + MAX_AHEAD_MS
 
 
 def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
@@ -77,8 +84,16 @@ def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
         raise InvalidInput("request neither has anonymousId nor userId that identifies somebody", code="missing_id")
     others = [[kind, value] for kind, value in found[1:]] if len(found) > 1 else _NO_IDS
 
+    # receivedAt - (sentAt - originalTimestamp) is free of the client's clock error (section 9, reliability R7)
     original = parse_instant(event.get("originalTimestamp") or event.get("timestamp"))
-    ts = frame.received_at if original is None else _corrected(original, event.get("sentAt"), frame)
+    if original is None:
+        ts = frame.received_at
+    else:
+        ts = original + (_own_shift(event["sentAt"], frame) if "sentAt" in event else frame.shift)
+        if ts > frame.latest:
+            ts = frame.latest
+        elif ts < EARLIEST_MS:
+            raise InvalidInput("the event's time is before the year 2000", code="invalid_timestamp")
 
     message_id = event.get("messageId")
     if type(message_id) is not str or not message_id:
@@ -102,24 +117,10 @@ def impose(events: list[Any], frame: Frame) -> None:
                 event[member] = {**common, **cast("Json", own or {})}
 
 
-def _corrected(original: int, told: object, frame: Frame) -> int:
-    """The event's time by the server's clock (UTC ms; tracking API section 9, reliability R7).
-
-    ``receivedAt - (sentAt - originalTimestamp)`` is free of the client's clock error. ``told`` is the event's own
-    ``sentAt``; what cannot be read counts as not sent.
-
-    Raises:
-        InvalidInput: ``invalid_timestamp``, the corrected time is before the year 2000.
-    """
-    sent = frame.sent_at
-    if told is not None:
-        own = parse_instant(told)
-        sent = sent if own is None else own
-    ts = original if sent is None else frame.received_at - sent + original
-    if ts < EARLIEST_MS:
-        raise InvalidInput("the event's time is before the year 2000", code="invalid_timestamp")
-    latest = frame.received_at + MAX_AHEAD_MS
-    return ts if ts < latest else latest
+def _own_shift(told: object, frame: Frame) -> int:
+    """What to add to the client's time by the event's own ``sentAt``; one that cannot be read counts as not sent."""
+    sent_at = parse_instant(told)
+    return frame.shift if sent_at is None else frame.received_at - sent_at
 
 
 def _name_of_other(event: Json) -> str:

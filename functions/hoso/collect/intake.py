@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
@@ -74,14 +74,22 @@ def _with_envelope(batch: Batch, frame: Frame) -> Frame:
     """The frame with what the batch says for all its events."""
     envelope = batch.envelope
     sent_at = parse_instant(envelope.get("sentAt"))
-    common: dict[str, dict[str, Any]] = {}
-    for member in ("context", "integrations"):
-        value: object = envelope.get(member)
-        if value and type(value) is dict:
-            common[member] = cast("dict[str, Any]", value)
-    if common and len(orjson.dumps(common)) * len(batch.events) > MAX_SPREAD_BYTES:
+    context, integrations = _shared(envelope.get("context")), _shared(envelope.get("integrations"))
+    if (context or integrations) and len(orjson.dumps((context, integrations))) * len(batch.events) > MAX_SPREAD_BYTES:
         raise InvalidInput("the batch's context is too large for so many events", code="body_too_large")
-    return replace(frame, sent_at=frame.sent_at if sent_at is None else sent_at, **common)
+    return Frame(
+        frame.received_at,
+        frame.new_id,
+        frame.kind,
+        frame.sent_at if sent_at is None else sent_at,
+        context,
+        integrations,
+        frame.identity,
+    )
+
+
+def _shared(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if type(value) is dict else {}
 
 
 def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], list[BadRow]]:

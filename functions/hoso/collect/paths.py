@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from hoso.collect.events import TYPES
@@ -28,6 +29,7 @@ class Place:
     jitsu: bool = False
 
 
+@lru_cache(maxsize=512)
 def find(path: str) -> Place | None:
     """The place under an address, or None.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from hoso.collect import answers, credentials
 from hoso.collect.answers import Reply
@@ -33,8 +33,7 @@ _MAX_USER_AGENT = 512
 _KEY_IN_TEXT = re.compile(rb'"writeKey"\s*:\s*"([^"\\]{1,200})"')
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """A request as the gateway hands it over; header names in lower case."""
 
     method: str

@@ -71,6 +71,9 @@ TRAIT_TYPES = {
 }
 """Traits that are identifiers."""
 
+_OPAQUE = frozenset({"user_id", "anonymous_id", "device_id"})
+"""Frequent types whose values have no form to be brought into."""
+
 _CONTEXT_EVIDENCE = frozenset({"device", "traits", "externalIds", "externalId", "integrations"})
 """Members of ``context`` that can hold identifiers."""
 
@@ -181,6 +184,11 @@ def alias_previous(event: Json, config: IdentityConfig = DEFAULT) -> Identifier 
 
 
 def _add(found: list[Identifier], kind: str, value: object, config: IdentityConfig) -> None:
+    if kind in _OPAQUE and kind in config.types and not config.blocked and type(value) is str:
+        identifier = _opaque(kind, value) if len(value) <= MAX_LENGTH else None
+        if identifier is not None:
+            found.append(identifier)
+        return
     clean = normalise(kind, value, config)
     if clean is not None:
         found.append(Identifier(kind, clean))
@@ -274,6 +282,13 @@ def _country_length(digits: str) -> int:
     if digits[:1] in ("1", "7"):
         return 1
     return 2 if _TWO_DIGIT_COUNTRIES.match(digits) else 3
+
+
+@lru_cache(maxsize=8_192)
+def _opaque(kind: str, value: str) -> Identifier | None:
+    """What ``normalise`` makes of an id that is kept as it is. Kept: people send many events."""
+    text = _usable(value)
+    return None if text is None else Identifier(kind, text)
 
 
 @lru_cache(maxsize=4_096)

@@ -27,7 +27,7 @@ def parse_instant(text: object) -> int | None:
     if not isinstance(text, str) or not 16 <= len(text) <= 40 or text[4] != "-" or text[10] not in "T ":
         return None
     try:
-        moment = datetime.fromisoformat(text if len(text) < 28 else _cut_fraction(text))
+        moment = _read(text if len(text) < 28 else _cut_fraction(text))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return (moment - _EPOCH) // _MILLISECOND
@@ -45,6 +45,7 @@ def format_instant(instant_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ms % 1_000:03d}Z"
 
 
+_read = datetime.fromisoformat
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 

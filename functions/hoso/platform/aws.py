@@ -16,15 +16,23 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
 
     A caller that retries by itself within a budget asks for one attempt and a shorter time-out.
     """
-    import botocore.session
     from botocore.config import Config
 
-    session = botocore.session.get_session()
-    return session.create_client(
+    return _session().create_client(
         service,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": attempts},
+            # the service checks every request itself; checking it here too takes up to a sixth of the CPU of a call
+            parameter_validation=False,
         ),
     )
+
+
+@cache
+def _session() -> Any:
+    """One session for all clients: they share what it has read of the services' descriptions."""
+    import botocore.session
+
+    return botocore.session.get_session()
