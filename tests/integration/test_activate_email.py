@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
+from hoso.activate.deliveries import LEASE_MS
 from hoso.model.time import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.activate_world import World, activate_world
 from tests.faults import Faults
@@ -339,6 +340,34 @@ def test_r15_with_little_time_left_nothing_is_begun(world: World) -> None:
     assert world.mails == []
     assert world.deliveries() == []
     assert len(world.queues) == 1
+
+
+def test_r40_a_worker_that_died_while_sending_leads_to_parking_and_not_before_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr("hoso.activate.channels.email.EmailChannel.send", lambda *_: 1 / 0)
+        world.views("an")
+        world.send_outbox()
+        world.step()
+    world.advance(LEASE_MS - 30_000)
+    world.step()
+    assert world.outcomes() == []
+
+    world.run(within_ms=HOUR_MS)
+
+    assert world.mails == []
+    assert [status for _, status, _ in world.outcomes()] == ["parked"]
+
+
+def test_a_listing_does_not_believe_a_hint_that_is_no_longer_true(world: World) -> None:
+    world.views("an")
+    world.run()
+    (hint,) = [item for item in world.unify.items("delivery") if item["pk"] == "main#O#sent"]
+    world.unify.parts.store.delivery.put({**hint, "pk": "main#O#failed"})
+
+    assert world.deliveries(status="failed") == []
+    assert len(world.deliveries()) == 1
 
 
 def test_deliveries_are_listed_by_person_and_status_and_paged(world: World) -> None:

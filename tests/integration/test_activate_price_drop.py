@@ -94,6 +94,19 @@ def test_who_viewed_another_product_or_too_long_ago_is_not_concerned(world: Worl
     assert [mail["Destination"]["ToAddresses"] for mail in world.mails] == [["dung@example.vn"]]
 
 
+def test_a_membership_that_time_has_ended_does_not_count_though_no_sweeper_came(world: World) -> None:
+    trigger = {**PRICE_DROP["trigger"], "match": {"within": "60d"}}
+    world.put("activations", "price-drop", {**PRICE_DROP, "trigger": trigger})
+    world.views("an")
+    world.advance(31 * DAY_MS)
+
+    world.price(450_000)
+    world.run()
+
+    assert world.mails == []
+    assert world.outcomes() == [("price-drop", "skipped", "not_in_segment")]
+
+
 @pytest.mark.parametrize(("price", "mails"), [(450_000, 1), (451_000, 0), (500_000, 0), (600_000, 0), (1, 1)])
 def test_the_price_must_fall_by_the_percentage(world: World, price: int, mails: int) -> None:
     world.views("an")

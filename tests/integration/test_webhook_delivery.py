@@ -15,8 +15,13 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from hoso.activate import retry
+from hoso.activate.channels import Delivered
+from hoso.activate.channels.webhook import WebhookChannel
+from hoso.activate.deliveries import LEASE_MS
 from hoso.activate.handlers import channel
-from hoso.model.time import DAY_MS, HOUR_MS
+from hoso.activate.store import DeliveryStore
+from hoso.model.time import DAY_MS, HOUR_MS, MINUTE_MS
+from hoso.platform.aws import client
 from tests.activate_world import AUDIENCE, OTHER_SECRET, SECRET, Receiver, World, activate_world, receiving
 from tests.faults import Faults
 from tests.unify_world import Context
@@ -245,6 +250,27 @@ def test_r43_a_dead_destination_is_called_seldom_and_slows_no_other(world: World
         }
 
 
+def test_r43_after_the_pause_one_caller_probes_while_the_others_still_wait(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.answers = [(500, {}, b"")]
+    for number in range(8):
+        world.views(f"p{number}")
+    world.run(within_ms=2 * MINUTE_MS)
+    store = DeliveryStore(client("dynamodb"), world.unify.parts.store.delivery, world.unify.parts.outbox)
+    waits: list[int] = []
+
+    def probing(self: Any, order: Any, message: bytes, now: int) -> Delivered:
+        waits.append(store.breaker("main", "ads", 1).wait_ms(now))
+        return Delivered("200")
+
+    monkeypatch.setattr(WebhookChannel, "send", probing)
+    world.run(within_ms=HOUR_MS)
+
+    assert waits[0] > 0
+    assert [d["status"] for d in world.deliveries()] == ["sent"] * 8
+
+
 def test_r43_one_batch_waits_for_a_silent_destination_once(world: World, receiver: Receiver) -> None:
     with receiving() as dead:
         dead.answers = [(503, {}, b"")]
@@ -315,6 +341,21 @@ def test_a_removal_finds_the_person_after_a_merge(world: World, receiver: Receiv
     assert world.outcomes()[-1][1] == "sent"
 
 
+def test_who_was_taken_off_and_not_put_back_is_not_named_again(world: World, receiver: Receiver) -> None:
+    world.views("an")
+    world.run()
+    world.buys("an")
+    world.run()
+    world.track("an", "Consent Updated", {"purpose": "marketing", "state": "denied"})
+    world.advance(31 * DAY_MS)
+    world.views("an", consent=None)
+    world.buys("an")
+    world.run()
+
+    assert told(receiver) == [ADD, REMOVE]
+    assert ("audience", "skipped", "never_listed") in world.outcomes()
+
+
 def test_a_late_add_or_remove_that_is_no_longer_true_is_left_out(world: World, receiver: Receiver) -> None:
     receiver.answers = [(500, {}, b""), (200, {}, b"")]
     world.views("an")
@@ -382,6 +423,24 @@ def test_r13_r40_every_call_failing_before_or_after_ends_in_one_effect(world: Wo
             world.buys(who)
             world.run(within_ms=HOUR_MS)
             assert told(receiver)[-1] == REMOVE
+
+
+def test_r9_a_worker_that_died_while_sending_is_waited_for_and_then_replaced(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(WebhookChannel, "send", lambda *_: 1 / 0)
+        world.views("an")
+        world.send_outbox()
+        world.step()
+    world.advance(LEASE_MS - 30_000)
+    world.step()
+    assert (receiver.requests, world.deliveries()) == ([], [])
+
+    world.run(within_ms=HOUR_MS)
+
+    assert told(receiver) == [ADD]
+    assert world.outcomes() == [("audience", "sent", "")]
 
 
 def test_two_workers_with_the_same_message_call_once(world: World, receiver: Receiver) -> None:
