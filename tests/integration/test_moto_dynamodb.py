@@ -467,6 +467,28 @@ def test_an_item_with_a_wrong_type_for_an_index_key_is_refused(db: Any) -> None:
         put(db, {**key("a"), "g": {"S": "g"}, "n": {"S": "text"}})
 
 
+def test_a_batch_that_names_a_key_twice_is_refused_as_a_whole(db: Any) -> None:
+    requests = [{"PutRequest": {"Item": item("a", v=1)}}, {"DeleteRequest": {"Key": key("a")}}]
+    with error("duplicates"):
+        db.batch_write_item(RequestItems={"tab": requests})
+    assert get(db, "a") is None
+    with error("duplicates"):
+        db.batch_get_item(RequestItems={"tab": {"Keys": [key("a"), dict(reversed(key("a").items()))]}})
+
+
+def test_keys_have_a_longest_and_a_shortest_length(db: Any) -> None:
+    put(db, item("p" * 2048, "s" * 1024))
+    for wrong in (key("p" * 2049), key("p", "s" * 1025), key("đ" * 1025), key(""), key("p", "")):
+        with error("ValidationException"):
+            put(db, wrong)
+        with error("ValidationException"):
+            db.transact_write_items(TransactItems=[{"Delete": {"TableName": "tab", "Key": wrong}}])
+    with error("ValidationException"):
+        db.get_item(TableName="tab", Key={"pk": {"N": "1"}, "sk": {"S": "s"}})
+    with error("ValidationException"):
+        db.get_item(TableName="tab", Key={"pk": {"S": "p"}})
+
+
 def test_a_transaction_reads_up_to_100_items(db: Any) -> None:
     reads = [{"Get": {"TableName": "tab", "Key": key(str(n))}} for n in range(100)]
     assert len(db.transact_get_items(TransactItems=reads)["Responses"]) == 100
