@@ -39,8 +39,11 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,
-    "SegmentAdminFunction": ("nightly/",),
-    **{f"Nightly{step}Function": WORK for step in ("Compact", "Snapshot", "Evaluate", "Apply", "Report")},
+    "NightlyCompactFunction": WORK,
+    "NightlySnapshotFunction": ("nightly/",),
+    "NightlyEvaluateFunction": WORK,
+    "NightlyApplyFunction": ("nightly/",),
+    "NightlyReportFunction": ("nightly/",),
 }
 
 

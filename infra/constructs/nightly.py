@@ -34,7 +34,12 @@ _RETRY = [
 ]
 
 _CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}]
-_FAILED = {"Type": "Fail", "Error": "{% $states.input.Error %}", "Cause": "{% $states.input.Cause %}"}
+# Error names of our own must not begin with "States.", as those of time-outs do: the cause tells which it was.
+_FAILED = {
+    "Type": "Fail",
+    "Error": "NightlyFailed",
+    "Cause": "{% $substring($string($states.input.Error) & ': ' & $string($states.input.Cause), 0, 30000) %}",
+}
 
 
 class NightlyMachine(Construct):

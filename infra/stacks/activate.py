@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_lambda_event_sources import S3OnFailureDestination
@@ -107,13 +106,17 @@ class ActivateStack(CapabilityStack):
             self.format_arn(service="ses", resource="identity", resource_name=name)
             for name in (sender, sender.split("@")[1])
         ]
-        extras = {"email": [allow(["ses:SendEmail"], *identities)], "webhook": [items(data.control, "Put")]}
-        for channel, extra in extras.items():
+        for channel, extra in (("email", [allow(["ses:SendEmail"], *identities)]), ("webhook", [])):
             job = Job(
                 handler=f"hoso.activate.handlers.channel.{channel}",
                 description=f"Channel: {channel}",
                 environment={**every_table(data), "mail_from": sender},
-                permissions=[*self._deliver(), *extra],
+                permissions=[
+                    *read_control(data),
+                    read_items(data.profiles),
+                    items(data.delivery, "Get", "BatchGet", "Put", "Delete", "BatchWrite"),
+                    *extra,
+                ],
                 timeout_s=60,
             )
             self.work[channel] = self.bus_consumer(channel.capitalize(), job, channel=channel).queue
@@ -127,9 +130,8 @@ class ActivateStack(CapabilityStack):
             permissions=[
                 *read_control(data),
                 read_items(data.profiles),
-                read_items(data.delivery),
-                items(data.delivery, "Put"),
-                items(data.outbox, "Put", "BatchWrite"),
+                items(data.delivery, "Get", "Put"),
+                items(data.outbox, "BatchWrite"),
             ],
             timeout_s=300,
         )
@@ -144,9 +146,11 @@ class ActivateStack(CapabilityStack):
                 description="Admin API: destinations, templates, activations, products, deliveries",
                 environment=every_table(data),
                 permissions=[
-                    *self._deliver(),
-                    items(data.control, "Put", "Delete"),
-                    items(data.delivery, "Scan"),
+                    *read_control(data),
+                    items(data.control, "Put"),
+                    read_items(data.delivery),
+                    items(data.delivery, "Put", "Delete"),
+                    items(data.outbox, "Put"),
                 ],
             ),
             routes=[
@@ -158,14 +162,3 @@ class ActivateStack(CapabilityStack):
                 "POST /v1/deliveries/redrive",
             ],
         )
-
-    def _deliver(self) -> list[iam.PolicyStatement]:
-        """Decide on and note down deliveries; a redrive is an outbox row."""
-        data = self.data
-        return [
-            *read_control(data),
-            read_items(data.profiles),
-            read_items(data.delivery),
-            items(data.delivery, "Put", "Update", "Delete", "BatchWrite"),
-            items(data.outbox, "Put"),
-        ]

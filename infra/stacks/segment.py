@@ -51,7 +51,7 @@ class SegmentStack(CapabilityStack):
                     *read_control(data),
                     *write_people(data),
                     read_items(data.delivery),
-                    items(data.delivery, "Delete", "BatchWrite"),
+                    items(data.delivery, "Delete", "Scan"),
                 ],
                 timeout_s=55,
                 asynchronous=True,
@@ -69,16 +69,28 @@ class SegmentStack(CapabilityStack):
 
     def _nightly(self) -> None:
         data = self.data
-        work = [
-            *read_control(data),
-            *write_people(data),
-            read_items(data.delivery),
-            items(data.profiles, "Scan"),
-            items(data.delivery, "Delete"),
-            objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
-            objects(data.bucket, ["s3:PutObject", "s3:DeleteObject"], "archive-compact/", "nightly/"),
-            list_objects(data.bucket),
-        ]
+        bucket = data.bucket
+        lease = items(data.delivery, "Get", "Put")
+        files = [objects(bucket, ["s3:GetObject", "s3:PutObject"], "nightly/"), list_objects(bucket)]
+        archive = objects(bucket, ["s3:GetObject"], "archive/", "archive-compact/")
+        permissions = {
+            "Compact": [
+                lease,
+                *files,
+                archive,
+                objects(bucket, ["s3:PutObject", "s3:DeleteObject"], "archive-compact/"),
+            ],
+            "Snapshot": [
+                lease,
+                *files,
+                *read_control(data),
+                read_items(data.profiles),
+                items(data.profiles, "Scan"),
+            ],
+            "Evaluate": [lease, *files, archive],
+            "Apply": [items(data.delivery, "Get"), *files, *read_control(data), *write_people(data)],
+            "Report": [lease, *files],
+        }
         steps = {
             step: self.function(
                 f"Nightly{step}Function",
@@ -86,7 +98,7 @@ class SegmentStack(CapabilityStack):
                     handler=f"hoso.segment.handlers.nightly.{step.lower()}",
                     description=DESCRIPTIONS[step],
                     environment=self._everything,
-                    permissions=work,
+                    permissions=permissions[step],
                     analytics=True,
                     timeout_s=LONGEST_BATCH_S if step == "Apply" else 900,
                     memory_mb=STEP_MEMORY_MB,
@@ -102,7 +114,12 @@ class SegmentStack(CapabilityStack):
             expression=f"cron(0 {self.parameters.nightly_hour_utc} * * ? *)",
             target_arn=self.nightly.machine.state_machine_arn,
             action="states:StartExecution",
-            payload={"as_of": "<aws.scheduler.scheduled-time>", "workspace": self.parameters.workspace},
+            payload={
+                "as_of": "<aws.scheduler.scheduled-time>",
+                "workspace": self.parameters.workspace,
+                # Names the owner of the lease: the steps' own retries get it again, a start that came twice does not.
+                "execution": "<aws.scheduler.execution-id>",
+            },
             dead_letters=self.failed,
         )
 
@@ -138,14 +155,13 @@ class SegmentStack(CapabilityStack):
             Job(
                 handler="hoso.segment.handlers.admin.handler",
                 description="Admin API: segments, members, nightly runs",
-                environment={**self._everything, "machine": machine.state_machine_arn},
+                environment={**every_table(data), "machine": machine.state_machine_arn},
                 permissions=[
                     *read_control(data),
-                    items(data.control, "Put", "Delete"),
+                    items(data.control, "Put"),
                     read_items(data.profiles),
                     allow(["states:StartExecution"], machine.state_machine_arn),
                     allow(["states:DescribeExecution"], self.nightly.executions_arn),
-                    objects(data.bucket, ["s3:GetObject"], "nightly/"),
                 ],
             ),
             routes=[

@@ -37,7 +37,7 @@ LOGICAL_IDS = {
     "BusFailedC74E5D2E": "AWS::SQS::Queue",
 }
 ALLOWED_STAR = re.compile(r"^(logs|xray):")
-ACKNOWLEDGED = 64
+ACKNOWLEDGED = 57
 
 
 def load(folder: Path) -> dict[str, Template]:
