@@ -261,13 +261,9 @@ def number(value):
 
 
 def boolean(value):
-    return (
-        {"true": True, "false": False}.get(value)
-        if isinstance(value, str)
-        else value
-        if value in (True, False) and isinstance(value, bool)
-        else None
-    )
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value)
+    return value if isinstance(value, bool) else None
 
 
 def when(value, tz):
@@ -325,7 +321,7 @@ def compare(value, rule, tz, as_of):
     if op in ("in", "not_in"):
         return any(same(value, entry, ignore_case) for entry in literal) is (op == "in")
     if op in ("lt", "lte", "gt", "gte", "between"):
-        return number(value) is not None and numeric(number(value), rule, lambda one: float(one))
+        return number(value) is not None and numeric(number(value), rule, float)
     if op in ("contains", "not_contains", "starts_with", "ends_with", "matches"):
         if text(value) is None:
             return False

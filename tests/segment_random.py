@@ -1,8 +1,8 @@
-"""Random rules, people and histories, drawn so that edges are met often: equal instants, ends of windows, day starts."""
+"""Random rules, people and histories, drawn so that edges are met often: equal instants, window ends, day starts."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 from hoso.segment.person import PersonState, RuleEvent, Score
 from tests import segment_oracle as oracle
@@ -46,7 +46,6 @@ class Draw:
             )
         elif how < 0.6:
             zone = random.choice(ZONES)
-            from datetime import timedelta
 
             moment = oracle.start(oracle.local_day(self.as_of, zone) - timedelta(days=random.randint(-2, 40)), zone)
         else:
@@ -204,10 +203,9 @@ class Draw:
             return made
         ends = {}
         first, last = sorted([self.instant(), self.instant()])
-        import datetime as d
 
         def spell(moment):
-            at = d.datetime(1970, 1, 1, tzinfo=d.UTC) + d.timedelta(milliseconds=moment)
+            at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=moment)
             if self.maybe():
                 return at.date().isoformat()
             return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
@@ -275,7 +273,7 @@ class Draw:
 
     def sequence_rule(self):
         steps = [{"event": self.event()}]
-        for place in range(1, self.random.randint(1, 4)):
+        for _ in range(1, self.random.randint(1, 4)):
             step = {"event": self.event()}
             if self.maybe(0.4) and not steps[-1].get("absent"):
                 step["absent"] = True
@@ -388,8 +386,8 @@ class Draw:
                     "body": body,
                 }
             )
-        for event in [event for event in made if self.maybe(0.1)]:
-            made.append({**event, "received_at": event["received_at"] + self.one(1, 60_000)})
+        again = [event for event in made if self.maybe(0.1)]
+        made += [{**event, "received_at": event["received_at"] + self.one(1, 60_000)} for event in again]
         self.random.shuffle(made)
         return made
 
