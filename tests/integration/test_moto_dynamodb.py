@@ -142,6 +142,8 @@ def random_condition(draw: random.Random) -> dict[str, Any]:
     )
     names, expression, values = choice
     wire: dict[str, Any] = {"ConditionExpression": expression} if expression else {}
+    if expression and draw.random() < 0.5:
+        wire["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     return (
         wire
         | ({"ExpressionAttributeNames": names} if names else {})
@@ -183,7 +185,7 @@ def random_call(draw: random.Random) -> tuple[str, dict[str, Any]]:
     if call == "delete_item":
         return call, {**table, "Key": place, "ReturnValues": "ALL_OLD", **random_condition(draw)}
     if call == "get_item":
-        return call, {**table, "Key": place}
+        return call, {**table, "Key": place, **draw.choice(({}, {"ProjectionExpression": "sk, t, u"}))}
     places = [key(pk, sk) for pk, sk in draw.sample([(a, b) for a in WORDS for b in WORDS], draw.randint(1, 8))]
     if call == "batch_get_item":
         return call, {"RequestItems": {"tab": {"Keys": places}}}
@@ -222,8 +224,9 @@ def answer(db: Any, call: str, request: dict[str, Any]) -> Any:
     try:
         return comparable(getattr(db, call)(**request))
     except ClientError as failed:
-        reasons = [reason["Code"] for reason in failed.response.get("CancellationReasons", [])]
-        return failed.response["Error"]["Code"], reasons
+        told: Any = failed.response
+        reasons = [(reason["Code"], comparable(reason.get("Item"))) for reason in told.get("CancellationReasons", [])]
+        return told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"], comparable(told.get("Item")), reasons
 
 
 def pages(call: Callable[..., Any], **request: Any) -> list[Any]:
