@@ -9,6 +9,7 @@ from hoso.model.errors import InvalidInput
 from hoso.platform.control import ControlStore, Document
 from hoso.platform.dynamo import Table
 from hoso.segment.check import InvalidSegment, check_references, read_segment
+from hoso.segment.describe import sentence
 from hoso.segment.members import Member, MemberPage, Place, members
 
 KIND = "segment"
@@ -56,8 +57,20 @@ class Segments:
 
 
 def shown(document: Document) -> Json:
-    """A segment as the API shows it."""
-    return {"key": document.key, "revision": document.revision, "at": document.at, "document": document.body}
+    """A segment as the API shows it: its document, and what that says in words (empty where it cannot be read)."""
+    try:
+        segment = read_segment(document.body)
+        name, words = segment.name, {"sentence": sentence(segment), "sentence_vi": sentence(segment, "vi")}
+    except InvalidSegment:
+        name, words = "", {"sentence": "", "sentence_vi": ""}
+    return {
+        "key": document.key,
+        "name": name,
+        "revision": document.revision,
+        "at": document.at,
+        **words,
+        "document": document.body,
+    }
 
 
 def shown_member(member: Member) -> Json:

@@ -24,6 +24,7 @@ from hoso.segment.language import (
 MAX_DEPTH = 8
 MAX_LEAVES = 50
 MAX_INLINED_LEAVES = 1_000
+MOST_TOLD = 10
 _MAX_RAW_DEPTH = 60
 _CODES = {
     "union_tag_invalid": "kind",

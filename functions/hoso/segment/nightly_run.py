@@ -141,6 +141,9 @@ class Nightly:
         exited: dict[str, int] = {}
         failed: list[str] = []
         worked = 0
+        for batch in self._unreported(run):
+            worked += len(batch)
+            failed += [person["profile_id"] for person in batch]
         for key in self._objects.keys(run["prefix"] + "result/"):
             result = orjson.loads(self._objects.get(key))
             worked += result["people"]
@@ -178,8 +181,10 @@ class Nightly:
                 after = self._bring_up(run, person)
             except StaleRun:
                 raise
-            except HosoError as error:
-                logger("segment").warning("nightly: person failed", extra={"code": error.code})
+            except Exception as error:
+                # whatever is wrong with one person must not hold up the others; too many of them fail the run
+                code = error.code if isinstance(error, HosoError) else type(error).__name__
+                logger("segment").warning("nightly: person failed", extra={"code": code})
                 failed.append(person["profile_id"])
                 continue
             if after is None:
@@ -246,6 +251,13 @@ class Nightly:
         if batch:
             flush()
         return keys
+
+    def _unreported(self, run: Json) -> Iterator[list[Json]]:
+        """Batches without a result: the map tolerates children that failed, and with them their people."""
+        found = {key.rpartition("/")[2] for key in self._objects.keys(run["prefix"] + "result/")}
+        for batch in self._get(run, "batches.json"):
+            if batch["key"].rpartition("/")[2] not in found:
+                yield orjson.loads(self._objects.get(batch["key"]))
 
     def _put(self, run: Json, name: str, content: Any) -> None:
         self._objects.put(run["prefix"] + name, orjson.dumps(content), JSON)
