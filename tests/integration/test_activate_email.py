@@ -258,6 +258,20 @@ def test_r44_a_redrive_sends_once_however_often_it_is_asked(world: World) -> Non
     assert world.outcomes() == [("welcome", "sent", "")]
 
 
+def test_a_redrive_is_for_its_own_activation_alone(world: World) -> None:
+    world.put("activations", "second", WELCOME)
+    world.mail_fault = once(failing("MessageRejected"))
+    world.views("an")
+    world.run()
+    redrive(world, status="failed")
+    world.bus.clear()
+    world.run()
+
+    ((activation,),) = (detail["activations"] for detail in world.bus)
+    assert activation in ("second", "welcome")
+    assert [status for _, status, _ in world.outcomes()] == ["sent", "sent"]
+
+
 def test_r46_s50_a_redrive_asks_for_consent_again(world: World) -> None:
     world.mail_fault = once(timing_out(ReadTimeoutError))
     world.views("an")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from hoso.model.time import DAY_MS
+from hoso.unify.people import People
 from tests.activate_world import PRICE_DROP, World, activate_world
+from tests.unify_world import Context
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +151,28 @@ def test_a_large_audience_is_walked_in_pieces_and_each_person_is_asked_once(worl
     assert sorted(mail["Destination"]["ToAddresses"][0] for mail in world.mails) == [
         f"{who}@example.vn" for who in people
     ]
+
+
+def test_r44_a_walk_that_was_cut_short_goes_on_where_it_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = {world.views(f"p{number:03d}") for number in range(23)}
+    world.price(450_000)
+    world.send_outbox()
+    monkeypatch.setattr("hoso.activate.trigger.PAGE", 5)
+    looked_at: list[str] = []
+    timeline = People.timeline
+
+    def noted(self: People, workspace: str, pid: str) -> Any:
+        looked_at.append(pid)
+        return timeline(self, workspace, pid)
+
+    monkeypatch.setattr(People, "timeline", noted)
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda self: 60_000 if len(looked_at) < 10 else 1_000)
+    world.step()
+    assert len(looked_at) == 10
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda self: 60_000)
+    world.queues[0].visible_at = world.now
+    world.step()
+
+    assert sorted(looked_at) == sorted(people)
+    world.run()
+    assert len(world.mails) == 23

@@ -22,7 +22,7 @@ from hoso.activate.handlers import channel
 from hoso.activate.store import DeliveryStore
 from hoso.model.time import DAY_MS, HOUR_MS, MINUTE_MS
 from hoso.platform.aws import client
-from tests.activate_world import AUDIENCE, OTHER_SECRET, SECRET, Receiver, World, activate_world, receiving
+from tests.activate_world import AUDIENCE, CACHED, OTHER_SECRET, SECRET, Receiver, World, activate_world, receiving
 from tests.faults import Faults
 from tests.unify_world import Context
 
@@ -269,6 +269,35 @@ def test_r43_after_the_pause_one_caller_probes_while_the_others_still_wait(
 
     assert waits[0] > 0
     assert [d["status"] for d in world.deliveries()] == ["sent"] * 8
+
+
+def test_r45_what_could_never_be_tried_is_given_up_before_the_queue_forgets_it(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hoso.activate.breaker.Breaker.wait_ms", lambda self, now: HOUR_MS)
+    world.views("an")
+    began = world.now
+    world.run(within_ms=5 * DAY_MS)
+
+    assert world.outcomes() == [("audience", "failed", "gave_up: destination_unavailable")]
+    assert world.now - began <= 4 * DAY_MS
+    assert (len(world.dead), world.queues, receiver.requests) == (1, [], [])
+
+
+def test_a_channel_that_keeps_older_documents_still_finds_a_new_activation(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSO_CONFIG_TTL_MS", "60000")
+    for made in CACHED:
+        made.cache_clear()
+    world.views("binh")
+    world.run()
+    world.put("activations", "newer", AUDIENCE)
+    world.advance(2_000)
+    world.views("an")
+    world.run()
+
+    assert [one["data"]["activation"] for one in receiver.messages] == ["audience", "audience", "newer"]
 
 
 def test_r43_one_batch_waits_for_a_silent_destination_once(world: World, receiver: Receiver) -> None:
