@@ -107,7 +107,7 @@ def _tell(connection: Connection, sink: Audience) -> None:
     _overview(connection)
     console.rule("the story of An")
     for line in story.tell(connection, sink):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     console.rule()
     folder = connection.data or DEFAULT_DATA
     email = story.email_of(connection)

@@ -18,6 +18,14 @@ def hoso(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder: Path = tmp_path_factory.mktemp(request.param)
     with open_twin(folder, port=0, isolated=request.param == "isolated") as connection:
         yield connection
+        assert_permitted(connection)
+
+
+def assert_permitted(connection: Connection) -> None:
+    """Every AWS call that a function made is allowed by its own role in the templates, and none of them broke."""
+    status = connection.call("GET", "/_twin/status")
+    assert status["denied"] == []
+    assert {name: held["last_error"] for name, held in status["functions"].items() if held["errors"]} == {}
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from infra.cli import samples, story
 from infra.cli.connection import Connection
+from infra.cli.operate import run_nightly
 from infra.cli.query import stored_events
+from infra.cli.receiver import audience
 from infra.cli.send import send_file
 from infra.cli.serve import open_twin
+from tests.e2e.conftest import assert_permitted
 
 TRAFFIC = Path("events/traffic")
 REACHABLE = {"exact", "visitor", "isolated"}
@@ -26,6 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         assert sent.rejected == []
         assert connection.drain(120)["stuck"] == []
         yield connection
+        assert_permitted(connection)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +99,24 @@ def pairwise_f1(told: dict[str, set[str]], true: dict[str, set[str]]) -> float:
     pairs_told = sum(len(group) * (len(group) - 1) // 2 for group in told.values())
     pairs_true = sum(len(group) * (len(group) - 1) // 2 for group in true.values())
     return 2 * both / (pairs_told + pairs_true)
+
+
+def test_the_night_gives_the_same_memberships_as_the_stream(store: Connection) -> None:
+    with audience(story.SECRET, Path("/dev/null")) as sink:
+        samples.load_documents(store, sink.url, story.SECRET)
+        first = run_nightly(store)
+        second = run_nightly(store)
+
+    assert first["people"] == 413
+    assert (second["entered"], second["exited"]) == (0, 0)
+    found = sql(store, "SELECT segment, count(*) AS people FROM memberships GROUP BY 1")
+    by_hand = sql(
+        store,
+        "SELECT count(*) AS people FROM (SELECT profile_id FROM events WHERE event = 'Order Completed' "
+        "GROUP BY 1 HAVING sum((body->'properties'->>'revenue')::DOUBLE) >= 5000000)",
+    )
+    assert {row["segment"]: row["people"] for row in found}["big-spenders"] == by_hand[0]["people"]
+
+
+def sql(store: Connection, query: str) -> list[dict[str, Any]]:
+    return store.call("POST", "/v1/sql", {"query": query})["items"]
