@@ -45,6 +45,8 @@ class Sandbox:
     @contextmanager
     def entered(self) -> Generator[None, None, None]:
         """The calling thread is this function's for the length of the block."""
+        if type(sys.stdout) is not _Output:  # somebody put another stream in its place
+            sys.stdout = cast("TextIO", _Output(sys.stdout))
         token = current.set(self)
         try:
             yield
@@ -153,16 +155,15 @@ def _start(self: threading.Thread) -> None:
 @contextmanager
 def installed() -> Generator[None, None, None]:
     """Sandboxes work inside the block."""
-    output = _Output(sys.stdout)
     _environ.__class__ = _Environ
     builtins.__import__ = _import
     importlib.import_module = _import_module
     threading.Thread.start = _start
-    sys.stdout = cast("TextIO", output)
     try:
         yield
     finally:
-        if cast("Any", sys.stdout) is output:
+        output: Any = sys.stdout
+        if type(output) is _Output:
             sys.stdout = output.terminal
         threading.Thread.start = _stock_start
         importlib.import_module = _stock_import_module

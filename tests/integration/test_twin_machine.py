@@ -35,7 +35,8 @@ CODE = {
 
         def launch(event, context):
             client = botocore.session.get_session().create_client("stepfunctions")
-            return client.start_execution(stateMachineArn=os.environ["MACHINE"], name=event["name"], input=json.dumps(event))["executionArn"]
+            asked = {"name": event["name"], "input": json.dumps(event)}
+            return client.start_execution(stateMachineArn=os.environ["MACHINE"], **asked)["executionArn"]
     """
 }
 

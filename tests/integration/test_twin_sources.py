@@ -135,6 +135,12 @@ def resources() -> dict[str, Any]:
                 },
             ],
         ),
+        "ToFunction": resource(
+            "AWS::Events::Rule",
+            EventBusName={"Ref": "Bus"},
+            EventPattern={"detail": {"fail": [True]}},
+            Targets=[{"Id": "f", "Arn": attribute("AskedFunction"), "InputPath": "$.detail"}],
+        ),
         "Daily": resource(
             "AWS::Scheduler::Schedule",
             ScheduleExpression="cron(0 19 * * ? *)",
@@ -264,6 +270,16 @@ def test_a_queued_invocation_is_tried_again_and_then_given_to_its_destination(tw
     assert twin.drain(20) == []
 
     assert notes(twin, "asked").count({"fail": True}) == 2
+    assert [json.loads(message["Body"]) for message in messages(twin, "Failed")] == [{"fail": True}]
+
+
+def test_a_function_behind_a_rule_is_tried_by_its_own_settings(twin: Twin) -> None:
+    before = notes(twin, "asked").count({"fail": True})
+    twin.invoke("AskedFunction", {"put": {"fail": True}})
+
+    assert twin.drain(20) == []
+
+    assert notes(twin, "asked").count({"fail": True}) - before == 2
     assert [json.loads(message["Body"]) for message in messages(twin, "Failed")] == [{"fail": True}]
 
 

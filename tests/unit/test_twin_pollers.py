@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from infra.twin import pollers
 from infra.twin.lambdas import Outcome
 from infra.twin.memory import StreamRecord
-from infra.twin.pollers import Flow, StreamPoller, reported_failures
+from infra.twin.pollers import Flow, QueuePoller, StreamPoller, reported_failures
 from infra.twin.registry import Source
 
 SOURCE = Source(
@@ -215,3 +216,79 @@ def test_an_unknown_identifier_means_that_all_failed() -> None:
     run(function)
 
     assert function.batches == [list(range(1, 11))] * 2
+
+
+def test_an_interrupted_batch_goes_on_behind_what_was_done() -> None:
+    def behave(_: list[int]) -> list[int]:
+        poller._flow.open = False  # the twin is stopped meanwhile
+        return [4]
+
+    function = Function(behave)
+    shard = Shard(10)
+    poller = StreamPoller(SOURCE, shard, function, Flow(), lambda *_: None)  # pyright: ignore
+    shard.fill()
+
+    poller.step()
+
+    assert poller.position == 3
+
+
+class Messages:
+    def __init__(self, *bodies: str) -> None:
+        names = [f"m{number}" for number in range(len(bodies))]
+        self.visible = [
+            SimpleNamespace(id=n, body=b, receipt_handle=n, **ABOUT) for n, b in zip(names, bodies, strict=True)
+        ]
+        self.deleted: list[str] = []
+
+    def receive(self, most: int) -> list[SimpleNamespace]:
+        taken, self.visible = self.visible[:most], self.visible[most:]
+        return taken
+
+    def delete(self, handle: str) -> None:
+        self.deleted.append(handle)
+
+
+ABOUT: dict[str, Any] = {
+    "approximate_receive_count": 1,
+    "sent_timestamp": 1,
+    "sender_id": "s",
+    "approximate_first_receive_timestamp": 1,
+    "message_attributes": {},
+    "body_md5": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "partial", "deleted"),
+    [
+        (b"null", True, ["m0", "m1", "m2"]),
+        (b'{"batchItemFailures": [{"itemIdentifier": "m1"}]}', True, ["m0", "m2"]),
+        (b'{"batchItemFailures": [{"itemIdentifier": "m1"}]}', False, ["m0", "m1", "m2"]),
+        (b'{"batchItemFailures": [{"itemIdentifier": "unknown"}]}', True, []),
+        (b'{"batchItemFailures": [{"itemIdentifier": ""}]}', True, []),
+    ],
+)
+def test_a_queue_keeps_the_messages_that_failed(answer: bytes, partial: bool, deleted: list[str]) -> None:
+    queue = Messages("a", "b", "c")
+    runtime = SimpleNamespace(invoke=lambda *_: Outcome(answer))
+    source = replace(SOURCE, arn="arn:aws:sqs:r:1:q", partial=partial)
+
+    QueuePoller(source, queue, runtime, Flow(), "r").step()  # pyright: ignore
+
+    assert queue.deleted == deleted
+
+
+def test_messages_that_no_filter_wants_are_deleted_unseen() -> None:
+    queue = Messages('{"kind": "a"}', "no json", '{"kind": "b"}')
+    seen: list[str] = []
+
+    def invoke(_name: str, payload: bytes) -> Outcome:
+        seen.extend(record["body"] for record in json.loads(payload)["Records"])
+        return Outcome(b"", failed=True)
+
+    source = replace(SOURCE, arn="arn:aws:sqs:r:1:q", filters=('{"body": {"kind": ["b"]}}',))
+    QueuePoller(source, queue, SimpleNamespace(invoke=invoke), Flow(), "r").step()  # pyright: ignore
+
+    assert seen == ['{"kind": "b"}']
+    assert queue.deleted == ["m0", "m1"]
