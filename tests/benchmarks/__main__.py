@@ -1,4 +1,4 @@
-"""``make bench``: measure, print, and write ``docs/benchmarks.md``. ``ARGS=NAME`` measures one part and only prints it."""
+"""``make bench``: measure and write ``docs/benchmarks.json``. ``ARGS=NAME`` measures one part and only prints it."""
 
 from __future__ import annotations
 
