@@ -117,7 +117,7 @@ def _cost(per_request: int) -> dict[str, Any]:
 
 
 def _compute(connection: Connection) -> float:
-    """USD of all Lambda invocations so far: requests, and wall-clock time on this machine at the memory of the template.
+    """USD of all Lambda invocations so far: requests, and wall-clock time here at the memory of the template.
 
     The functions share one interpreter here, so the time is an upper bound of what they would take alone.
     """
