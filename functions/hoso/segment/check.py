@@ -65,7 +65,7 @@ def read_segment(document: object) -> Segment:
     try:
         segment = Segment.model_validate(document)
     except ValidationError as error:
-        raise InvalidSegment([_fault(cast("dict[str, Any]", found)) for found in error.errors()]) from error
+        raise InvalidSegment(_faults(cast("list[dict[str, Any]]", error.errors()))) from error
     if _levels(segment.rule) > MAX_DEPTH:
         raise InvalidSegment([Fault("rule", "depth", f"more than {MAX_DEPTH} levels")])
     if sum(1 for _ in leaves(segment.rule)) > MAX_LEAVES:
@@ -164,6 +164,12 @@ def _depth(value: object) -> int:
             inner = list(cast("list[object]", part))
         pending += [(child, level + 1) for child in inner]
     return deepest
+
+
+def _faults(errors: list[dict[str, Any]]) -> list[Fault]:
+    """The faults; a list that is too short only because its entries are at fault is none."""
+    deeper = {tuple(error["loc"][:length]) for error in errors for length in range(len(error["loc"]))}
+    return [_fault(error) for error in errors if error["type"] != "too_short" or tuple(error["loc"]) not in deeper]
 
 
 def _fault(error: dict[str, Any]) -> Fault:
