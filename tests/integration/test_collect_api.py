@@ -133,6 +133,7 @@ def test_the_first_place_with_a_key_decides(shared: World) -> None:
         ({"Authorization": "Basic !!!"}, None),
         ({"Authorization": "Basic " + base64.b64encode(b"\xff\xfe:").decode()}, None),
         ({"Authorization": "Bearer token"}, "web"),
+        ({"Authorization": "Bearer " + base64.b64encode(b"unknown:").decode()}, "web"),
         ({"Authorization": "Basic"}, None),
         ({"X-Write-Key": ":secret"}, None),
     ],
@@ -144,6 +145,13 @@ def test_s2_every_bad_credential_has_the_same_answer(shared: World, headers: dic
 
     assert reply["statusCode"] == 401
     assert says(reply) == {"success": False, "code": "invalid_write_key", "message": "invalid write key"}
+
+
+def test_a_scheme_that_is_not_offered_is_refused_whatever_it_carries(shared: World) -> None:
+    good = base64.b64encode(f"{shared.keys['web']}:".encode()).decode()
+    reply = shared.send("/v1/batch", {"batch": [track()]}, headers={"Authorization": f"Bearer {good}"})
+
+    assert reply["statusCode"] == 401
 
 
 @pytest.mark.parametrize("given", [None, "", 7, [], {}])

@@ -17,6 +17,7 @@ from hoso.collect import archive as archive_rules
 from hoso.collect.handlers import archive
 from hoso.model.record import Event, Record, pack
 from hoso.platform.aws import client
+from hoso.platform.objects import Objects
 from tests.collect_world import NOW, World, track, world
 from tests.faults import Faults
 
@@ -91,6 +92,14 @@ def test_r24_a_batch_is_one_file_named_by_its_range_however_often_it_runs(place:
         "ids": '[["email","a@b.vn"]]',
         "body": orjson.dumps(track(1)).decode(),
     }
+
+
+def test_r24_an_object_is_written_once(place: World) -> None:
+    objects = Objects("bucket", client("s3"))
+
+    assert objects.put_once("a/b", b"first") is True
+    assert objects.put_once("a/b", b"second") is False
+    assert objects.get("a/b") == b"first"
 
 
 def test_times_are_whole_numbers_and_absent_ones_are_null(place: World, tmp_path: Path) -> None:

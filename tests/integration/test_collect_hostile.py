@@ -150,12 +150,16 @@ def test_r5_a_hostile_event_is_refused_and_its_neighbours_are_stored(place: Worl
     assert (row["index"], row["code"], entry["stage"], entry["source"]) == (1, code, "collect", "web")
 
 
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("path", ["/v1/batch", "/v1/track"])
+BY_PATH = {name for name in REFUSED if "type" in name or "alias" in name or "group" in name or name == "empty"}
+"""On ``/v1/track`` these are other events: the path decides the type."""
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [*((name, "/v1/batch") for name in REFUSED), *((name, "/v1/track") for name in REFUSED if name not in BY_PATH)],
+)
 def test_r5_a_hostile_event_alone_is_400(place: World, name: str, path: str) -> None:
     bad, _ = REFUSED[name]
-    if path == "/v1/track" and ("type" in name or "alias" in name or "group" in name or name == "empty"):
-        pytest.skip("the path decides the type")
     before = count(place)
 
     reply = place.send(path, bad if path == "/v1/track" else b'{"batch":[%s]}' % bad, key=place.keys["web"])
@@ -212,8 +216,29 @@ def test_a_batch_of_nothing_but_bad_events_is_400(place: World) -> None:
     assert [rejected["code"] for rejected in says(reply)["rejected"]] == ["unknown_type", "missing_event"]
 
 
-def test_deep_batch_members_are_refused(place: World) -> None:
-    deep = b'{"batch":[%s],"context":%s}' % (orjson.dumps(track()), b'{"a":' * 60 + b"1" + b"}" * 60)
+LARGE = ["nan", "digits-40", "digits-5000", "surrogate-low", "utf8-cut", "deep-60", "deep-300", "deep-2000", "keys"]
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("blanks", [b"", b" " * 500])
+def test_r5_a_hostile_event_in_a_large_batch_is_refused_by_itself(place: World, name: str, blanks: bytes) -> None:
+    more = {f"deep-{n}": with_value(b'{"a":' * n + b"1" + b"}" * n) for n in (60, 300, 2_000)}
+    more["keys"] = with_value(orjson.dumps({f"k{n}": 1 for n in range(2_100)}))
+    bad = more.get(name) or REFUSED[name][0]
+    good = [orjson.dumps(track(n) | {"messageId": f"large-{n}", "text": "x" * 1_000}) for n in range(50)]
+    before = count(place)
+
+    raw = b'{"batch":[%s,%s%s]}' % (b",".join(good), blanks, bad)
+    reply = place.send("/v1/batch", raw, key=place.keys["web"])
+
+    assert (reply["statusCode"], says(reply)["accepted"]) == (200, 50), reply
+    assert [rejected["index"] for rejected in says(reply)["rejected"]] == [50]
+    assert count(place) - before == 50
+
+
+@pytest.mark.parametrize("levels", [60, 300, 2_000])
+def test_deep_batch_members_are_refused(place: World, levels: int) -> None:
+    deep = b'{"batch":[%s],"context":%s}' % (orjson.dumps(track()), b'{"a":' * levels + b"1" + b"}" * levels)
 
     reply = place.send("/v1/batch", deep, key=place.keys["web"])
 

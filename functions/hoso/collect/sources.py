@@ -44,13 +44,12 @@ SourceKind = Literal["web", "mobile", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where events come from. ``kind`` tells whether the connection is the customer's own (web, mobile)."""
+    """An enabled source. ``kind`` tells whether the connection is the customer's own (web, mobile)."""
 
     workspace: str
     key: str
     name: str
     kind: str
-    enabled: bool
 
 
 class WriteKeys:
@@ -87,7 +86,7 @@ class WriteKeys:
             body = self._control.get(held["w"], KIND, held["s"]).body
         except NotFound:
             return None
-        return Source(held["w"], held["s"], body["name"], body["kind"], True) if body["enabled"] else None
+        return Source(held["w"], held["s"], body["name"], body["kind"]) if body["enabled"] else None
 
 
 class SourceAdmin:
