@@ -9,7 +9,8 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: setup run test lint types synth nag bench clean
 
-setup: .venv/.python-ready node_modules/.node-ready
+setup:
+	@$(MAKE) --silent --no-print-directory -j2 .venv/.python-ready node_modules/.node-ready
 
 .venv/.python-ready: requirements-dev.txt
 	@echo "→ Python packages from requirements-dev.txt (hashed), about a minute"

@@ -110,7 +110,7 @@ def deployed(account: Account) -> Account:
     return account
 
 
-def test_the_cli_and_plain_python_make_the_same_templates(tmp_path: Path) -> None:
+def test_o2_two_syntheses_by_the_cli_and_by_plain_python_are_byte_equal(tmp_path: Path) -> None:
     if not CDK.exists():
         pytest.skip("the CDK CLI is not installed: make setup")
     command = ["synth", "--quiet", "--no-notices", "--output", str(tmp_path / "cli"), "-c", "stage=dev"]

@@ -75,16 +75,6 @@ def resources(templates: dict[str, Template], kind: str) -> dict[str, Template]:
     }
 
 
-def test_two_syntheses_and_the_cli_context_give_the_same_bytes(tmp_path: Path) -> None:
-    plain = assembly("dev")
-    own = json.loads((ROOT / "cdk.json").read_text())["context"]
-    # The CLI passes the context of cdk.json along with the command line's.
-    synthesize(tmp_path, {**own, "stage": "dev", "checks": False, "aws:cdk:bundling-stacks": []})
-
-    for template in plain.glob("*.template.json"):
-        assert template.read_bytes() == (tmp_path / template.name).read_bytes()
-
-
 def test_o1_unknown_or_wrong_parameters_are_refused_by_name() -> None:
     with pytest.raises(SystemExit, match=r"-c shards"):
         Parameters.from_context({"stage": "dev", "shards": 3})
