@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parseaddr
 from functools import lru_cache
 from typing import Any, cast
 
@@ -208,7 +209,7 @@ def _single(call: Call, params: Mapping[str, Any]) -> str:
         bus = sorted(buses)[0]
         return bus if bus.startswith("arn:") else arn(call, "events", f"event-bus/{bus}")
     if call.service == "sesv2":
-        return arn(call, "ses", f"identity/{params.get('FromEmailAddress', '*')}")
+        return arn(call, "ses", f"identity/{parseaddr(str(params.get('FromEmailAddress')))[1] or '*'}")
     if call.service == "stepfunctions":
         return str(params.get("stateMachineArn") or params.get("executionArn") or "*")
     if call.service == "lambda":

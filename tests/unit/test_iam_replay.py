@@ -187,7 +187,7 @@ def regional(service: str, rest: str) -> str:
             [("s3:DeleteObject", "arn:aws:s3:::files/a"), ("s3:DeleteObject", "arn:aws:s3:::files/b")],
         ),
         (
-            call("sesv2", "SendEmail", FromEmailAddress="a@b.vn"),
+            call("sesv2", "SendEmail", FromEmailAddress="Hoso <a@b.vn>"),
             [("ses:SendEmail", regional("ses", "identity/a@b.vn"))],
         ),
         (call("stepfunctions", "StartExecution", stateMachineArn="arn:m"), [("states:StartExecution", "arn:m")]),
