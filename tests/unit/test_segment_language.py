@@ -68,7 +68,11 @@ def refused(body: Any) -> InvalidSegment:
         ({**SEQUENCE, "steps": []}, "rule.sequence.steps", "steps"),
         ({**SEQUENCE, "steps": [{"event": "a", "absent": True}]}, "rule.sequence.steps", "steps"),
         ({**SEQUENCE, "steps": [{"event": "a", "within": "1h"}]}, "rule.sequence.steps", "steps"),
-        ({**SEQUENCE, "steps": [{"event": "a"}] + [{"event": "b", "absent": True}] * 2}, "rule.sequence.steps", "steps"),
+        (
+            {**SEQUENCE, "steps": [{"event": "a"}] + [{"event": "b", "absent": True}] * 2},
+            "rule.sequence.steps",
+            "steps",
+        ),
         ({**SEQUENCE, "steps": [{"event": "a"}] * 9}, "rule.sequence.steps", "steps"),
         ({**SEQUENCE, "within": "1y"}, "rule.sequence.within", "duration"),
         ({"kind": "consent", "purpose": "m", "state": []}, "rule.consent.state", "state"),
@@ -186,8 +190,9 @@ def test_the_published_schema_is_the_one_of_the_models() -> None:
             },
             "People for whom: they did “Cart Viewed” with properties.total is 500 000 or more in the last 3 days, then "
             "no “Order Completed” within 1 hour, and consent to marketing by email is granted (days of UTC).",
-            "Những người mà: đã làm “Cart Viewed” có properties.total từ 500 000 trở lên trong 3 ngày qua, sau đó không "
-            "có “Order Completed” trong vòng 1 giờ, và sự đồng ý cho marketing qua email là đã cho (ngày theo UTC).",
+            "Những người mà: đã làm “Cart Viewed” có properties.total từ 500 000 trở lên trong 3 ngày qua, sau đó "
+            "không có “Order Completed” trong vòng 1 giờ, và sự đồng ý cho marketing qua email là đã cho "
+            "(ngày theo UTC).",
         ),
         (
             {**EVENT, "op": "is", "value": 0, "window": {"last": "60d"}},

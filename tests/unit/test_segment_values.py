@@ -30,7 +30,7 @@ VALUES: list[Any] = [
 OPERANDS: dict[str, Any] = {
     **dict.fromkeys(["exists", "missing"]),
     **dict.fromkeys(["is", "is_not"], "x"),
-    **dict.fromkeys(["in", "not_in", "has_any", "has_all", "has_none"], ["x", 5, True]),
+    **{op: ["x", 5, True] for op in ("in", "not_in", "has_any", "has_all", "has_none")},
     **dict.fromkeys(["lt", "lte", "gt", "gte"], 5),
     "between": [1, 5],
     **dict.fromkeys(["contains", "not_contains", "starts_with", "ends_with", "matches"], "x"),
@@ -39,7 +39,7 @@ OPERANDS: dict[str, Any] = {
 TIMED: dict[str, Any] = {
     **dict.fromkeys(["before", "after", "on"], "2026-11-22"),
     **dict.fromkeys(["in_last", "in_next", "older_than", "later_than"], "1mo"),
-    **dict.fromkeys(["days_from_today", "anniversary"], {"from": -1, "to": 1}),
+    **{op: {"from": -1, "to": 1} for op in ("days_from_today", "anniversary")},
 }
 
 
@@ -96,7 +96,10 @@ def test_forms(value: Any, forms: tuple[Any, ...]) -> None:
         ("2026-11-22T10:00:00+0700", 1_795_316_400_000),
         ("2026-11-22T17:00:00+14:00", 1_795_316_400_000),
         *((bad, None) for bad in ("2026-11-22T24:00", "2026-11-22T03:60", "2026-11-22T03:00:60", "2026-11-22T3:00")),
-        *((bad, None) for bad in ("2026-11-22T03:00+14:01", "2026-11-22T03:00+07:60", "2026-11-22t03:00z", "٢٠٢٦-11-22")),
+        *(
+            (bad, None)
+            for bad in ("2026-11-22T03:00+14:01", "2026-11-22T03:00+07:60", "2026-11-22t03:00z", "٢٠٢٦-11-22")
+        ),
     ],
 )
 def test_instants(spelt: str, found: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlglot import exp
 from typing_extensions import override
@@ -23,15 +24,18 @@ class Athena(Dialect):
 
     @override
     def paths(self, document: Sql, paths: Sequence[tuple[str, ...]]) -> list[Sql]:
-        return [self._known(self._path(document, path)) for path in paths]
+        return [self.let(self._path(document, path), self._known) for path in paths]
 
     def _path(self, document: Sql, names: tuple[str, ...]) -> Sql:
+        # step by step, each through an object only: a quoted number would also count entries of a list
         found = document
         for name in names:
-            # step by step, each through an object only: a quoted number would also count entries of a list
             quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-            found = case([(self.is_kind(found, "object"), call("JSON_EXTRACT", found, text(f'$["{quoted}"]')))])
+            found = self.let(found, partial(self._member, f'$["{quoted}"]'))
         return found
+
+    def _member(self, path: str, value: Sql) -> Sql:
+        return case([(self.is_kind(value, "object"), call("JSON_EXTRACT", value, text(path)))])
 
     def _known(self, value: Sql) -> Sql:
         return case([(compare("is_not", self.kind(value), text("n")), value)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlglot import exp
 from typing_extensions import override
@@ -33,7 +34,7 @@ class DuckDb(Dialect):
 
     @override
     def paths(self, document: Sql, paths: Sequence[tuple[str, ...]]) -> list[Sql]:
-        return [self._known(self._path(document, path)) for path in paths]
+        return [self._value(self._path(document, path)) for path in paths]
 
     def _path(self, document: Sql, names: tuple[str, ...]) -> Sql:
         if not any(_SPECIAL & set(name) for name in names):
@@ -43,8 +44,16 @@ class DuckDb(Dialect):
         found = document
         for name in names:
             pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-            found = case([(self.is_kind(found, "object"), call("JSON_EXTRACT", found, text(pointer)))])
+            found = self.let(found, partial(self._member, pointer))
         return found
+
+    def _value(self, found: Sql) -> Sql:
+        # a plain extraction is cheap to repeat: the engine computes equal expressions once
+        plain = isinstance(found, exp.Anonymous) and found.name == "JSON_EXTRACT"
+        return self._known(found) if plain else self.let(found, self._known)
+
+    def _member(self, pointer: str, value: Sql) -> Sql:
+        return case([(self.is_kind(value, "object"), call("JSON_EXTRACT", value, text(pointer)))])
 
     def _known(self, value: Sql) -> Sql:
         return case([(compare("is_not", self.kind(value), text("NULL")), value)])

@@ -41,6 +41,8 @@ from hoso.segment.zones import ALWAYS, Zone
 
 KEY, START = "k", "s"
 UNBOUNDED = "UNBOUNDED"
+_BETWEEN = "\x1f"
+"""Between the parts of a key: a separator that texts do not hold."""
 _CHAIN, _EVENT, _BARRED = 0, 1, 2
 _NOBODY = "BIGINT"
 
@@ -100,7 +102,7 @@ class SequenceScan:
         middle = exp.select(*plain, *values).from_(inner.subquery("documents"))
         forms = [alias(form, name) for name, form in columns.forms().items()]
         outer = exp.select(exp.Star(), *forms).from_(middle.subquery("found"))
-        key = call("CONCAT_WS", text("\x00"), *keys) if keys else text("")
+        key = call("CONCAT_WS", text(_BETWEEN), *keys) if keys else text("")
         rows = exp.select(column(PERSON), column(INSTANT), alias(key, KEY), *matches).from_(outer.subquery("forms"))
         if keys:
             rows = rows.where(both([present(key) for key in keys]))
