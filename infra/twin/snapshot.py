@@ -1,8 +1,8 @@
 """The twin's state on disk: tables as JSON lines, objects as files, the rest as one JSON document.
 
 A snapshot is a folder of its own, taken while nothing changes and named in ``current`` when it is complete; a process
-that is killed while it writes leaves the one before. Unchanged tables are linked, unchanged rows copied. Control plane and
-execution history are not kept: they come from the templates.
+that is killed while it writes leaves the one before. Unchanged tables are linked, unchanged rows copied. Control plane
+and execution history are not kept: they come from the templates.
 """
 
 from __future__ import annotations
