@@ -241,3 +241,16 @@ def test_groups_look_again_no_earlier_than_they_can_turn() -> None:
     assert until(ends, {"kind": "everyone"}, kind="any") is None
     assert until(ends, {"kind": "everyone"}) == NOW - HOUR + 7 * 24 * HOUR
     assert until(ends, never, kind="any") == NOW - HOUR + 7 * 24 * HOUR
+
+
+def test_of_events_at_the_same_instant_the_greater_message_id_is_the_last() -> None:
+    """Whatever order they came in."""
+    rule = {**RULES["first"], "window": {"to": "2030-01-01"}, "measure": {"agg": "last", "of": MONEY}, "value": 2}
+    rules = compile_live([read_segment({"schema": "segment/1", "key": "s", "rule": rule})])
+    one, two = event(1, NOW, total=1), event(2, NOW, total=2)
+    for order in ((one, two), (two, one)):
+        meters: dict[str, Any] = {}
+        for each in order:
+            rules.fold(meters, each)
+
+        assert rules.evaluate(PersonState("p", meters=meters), NOW + 1_000)["s"].member

@@ -74,7 +74,7 @@ def entries_meter(
             state += [[], NO_CUT, {}]
         entries: list[list[Any]] = state[0]
         entry = [event.ts, event.message_id[:LONGEST_TEXT], value] if read is not None else [event.ts]
-        if not entries or event.ts >= entries[-1][0]:
+        if not entries or by_time(entry) >= by_time(entries[-1]):
             entries.append(entry)
         else:
             insort(entries, entry, key=by_time)
