@@ -82,3 +82,10 @@ def test_the_ends_of_the_calendar_are_no_crash() -> None:
         hanoi.back(moment, Duration(months=12_000_000))
         hanoi.when_ahead_reaches(moment, Duration(months=12_000_000))
     assert date.fromordinal(add_months(date(2026, 3, 31).toordinal(), -1)) == date(2026, 2, 28)
+
+
+def test_a_jump_over_midnight_starts_the_day_where_it_lands() -> None:
+    """In Toronto 1919 the clock went from 23:30 to 00:30: the day began half an hour after midnight that never was."""
+    day = date(1919, 3, 31)
+
+    assert zone("America/Toronto").day_start(day.toordinal()) == oracle.start(day, "America/Toronto")
