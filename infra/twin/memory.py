@@ -285,7 +285,7 @@ def load_changes(region: str, name: str, rows: list[dict[str, Any]]) -> None:
 
 
 def rows(region: str, name: str) -> list[Any]:
-    """The rows of a table: each has its wire item in ``plain`` (marshalled in ``blob``); rows are replaced, not changed."""
+    """The rows of a table: each has its wire item in ``plain``, marshalled in ``blob``; a row is never changed."""
     with fixed_dynamodb.LOCK:
         return list(fixed_dynamodb.store_of(table_of(region, name)).primary.walk())
 

@@ -22,7 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "memberships": ("profile_id VARCHAR", "segment VARCHAR", "revision BIGINT", "since BIGINT", "until BIGINT"),
     "deliveries": (
         *("profile_id VARCHAR", "delivery_id VARCHAR", "activation VARCHAR", "destination VARCHAR", "channel VARCHAR"),
-        *("cause VARCHAR", "status VARCHAR", "reason VARCHAR", "at BIGINT", "updated BIGINT", "tries BIGINT"),
+        *("cause VARCHAR", "status VARCHAR", "reason VARCHAR", '"at" BIGINT', "updated BIGINT", "tries BIGINT"),
     ),
 }
 
