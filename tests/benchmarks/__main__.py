@@ -14,7 +14,7 @@ from tests.benchmarks import bench_collect, bench_consume, bench_imports, bench_
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "collect": bench_collect.measure,
-    "consume": bench_consume.measure,
+    "consume": bench_consume.bench_consume,
     "imports": bench_imports.measure,
     "cost": bench_twin.cost,
     "latency": bench_twin.latency,
