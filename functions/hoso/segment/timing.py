@@ -253,6 +253,8 @@ class CalendarWindow(EventWindow):
         self._zone, self._back, self._count = zone, back, count
         self._unit: Unit = unit
         self.open_end = count > back
+        # the window of the unit that was asked for last: (first moment, first moment after, low, last instant)
+        self._held = (0, 0, 0, 0)
 
     @property
     @override
@@ -261,9 +263,13 @@ class CalendarWindow(EventWindow):
 
     @override
     def bounds(self, as_of: int) -> Bounds:
-        first = unit_index(self._zone.day_of(as_of), self._unit) - self._back
-        low, end = self._start(first), self._start(first + self._count)
-        return low - 1, min(end - 1, as_of)
+        since, until, low, last = self._held
+        if not since <= as_of < until:
+            current = unit_index(self._zone.day_of(as_of), self._unit)
+            first = current - self._back
+            low, last = self._start(first) - 1, self._start(first + self._count) - 1
+            self._held = (self._start(current), self._start(current + 1), low, last)
+        return low, min(last, as_of)
 
     @override
     def enters(self, instant: int) -> int:

@@ -28,6 +28,7 @@ _FIRST = date.min.toordinal() + 2
 _LAST = date.max.toordinal() - 2
 _ELAPSED_MS = {"min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _MONTHS = {"mo": 1, "y": 12}
+_MOST_DAYS = 20_000
 _MONTHS_PER_UNIT = {"month": 1, "quarter": 3, "year": 12}
 
 
@@ -111,10 +112,22 @@ class Zone:
         self.name = name
         self._info = ZoneInfo(name)
         self.day_start = lru_cache(maxsize=4096)(self._day_start)
+        # UTC days on which no clock is changed, with their offset; NEVER stands for the others
+        self._calm: dict[int, int] = {}
         self._last_day: tuple[int, int, int] = (0, 0, 0)
 
     def offset_ms(self, instant: int) -> int:
         """Local clock minus UTC at an instant; beyond the calendar's years the last known one."""
+        day = instant // DAY_MS
+        held = self._calm.get(day)
+        if held is None:
+            if len(self._calm) > _MOST_DAYS:
+                self._calm.clear()
+            first = self._offset_at(day * DAY_MS)
+            held = self._calm[day] = first if first == self._offset_at((day + 1) * DAY_MS) else NEVER
+        return held if held != NEVER else self._offset_at(instant)
+
+    def _offset_at(self, instant: int) -> int:
         bounded = min(max(instant, (_FIRST - _EPOCH_ORDINAL) * DAY_MS), (_LAST - _EPOCH_ORDINAL) * DAY_MS)
         offset = (_UTC_EPOCH + timedelta(milliseconds=bounded)).astimezone(self._info).utcoffset()
         return 0 if offset is None else offset.days * DAY_MS + offset.seconds * 1_000
