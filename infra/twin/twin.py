@@ -98,7 +98,7 @@ class Twin:
 
     def _start(self) -> None:
         held = self._held
-        folder = synthesized(self._stage) if self._assembly is None else self._assembly
+        self._folder = synthesized(self._stage) if self._assembly is None else self._assembly
         self.data = self._wanted_data or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="twin-")))
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
         os.environ["AWS_ACCOUNT_ID_ENDPOINT_MODE"] = "disabled"
@@ -109,7 +109,7 @@ class Twin:
         held.enter_context(hooks.mocked())
         held.enter_context(sandbox.installed())
         self.clock = Clock(self.data / "clock")
-        self._build(Assembly.read(folder))
+        self._build(Assembly.read(self._folder))
         self._run()
 
     def _build(self, assembly: Assembly) -> None:
@@ -283,6 +283,7 @@ class Twin:
 
     def _sweep(self, now_ms: int) -> None:
         """Delete expired items, as DynamoDB does some time after their TTL."""
+        self._folder.touch()  # assemblies that nobody used for a day are removed
         for table, attribute in self.deployment.tables.items():
             if attribute is not None:
                 for key in memory.expired(self.region, table, attribute, now_ms // 1000):
