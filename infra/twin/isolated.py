@@ -69,7 +69,7 @@ class Isolated:
         self._work, self._done = queue.Queue(), queue.Queue()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  the handler's name comes from the template
-                [sys.executable, "-m", "awslambdaric", self._function.handler],
+                [sys.executable, "-B", "-m", "awslambdaric", self._function.handler],
                 env=self._environment,
                 cwd=self._function.folder,
                 stdout=log,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -103,6 +104,8 @@ class Twin:
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
         os.environ["AWS_ACCOUNT_ID_ENDPOINT_MODE"] = "disabled"
         gc.set_threshold(*_GC_THRESHOLD)
+        # Handlers run from the assembly that is also deployed: no byte code may be left in it.
+        sys.dont_write_bytecode = True
         moto_fixes.apply()
         guards.install()
         recorder.install()
