@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import requests
 import typer
@@ -21,6 +22,7 @@ DEFAULT_DATA = Path(".hoso")
 TWIN_FILE = "twin.json"
 KEYS_FILE = "keys.json"
 TIMEOUT_S = 60
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a twin.", show_default=False)]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Address of a running Hoso.", show_default=False)]
@@ -97,7 +99,7 @@ class Connection:
 def connect(data: Path | None, url: str | None) -> Generator[Connection, None, None]:
     """The connection that the two options name."""
     if url is not None:
-        yield Connection(url.rstrip("/"), os.environ.get("HOSO_TOKEN", ""), _known_keys(data or DEFAULT_DATA), data)
+        yield _at(url.rstrip("/"), data)
         return
     folder = data or DEFAULT_DATA
     running = find_twin(folder)
@@ -110,6 +112,18 @@ def connect(data: Path | None, url: str | None) -> Generator[Connection, None, N
 
     with open_twin(folder, port=0) as connection:
         yield connection
+
+
+def _at(url: str, data: Path | None) -> Connection:
+    """The deployment at an address. A twin on this machine names its data folder, in which its keys are."""
+    connection = Connection(url, os.environ.get("HOSO_TOKEN", ""), data=data)
+    if data is None and urlsplit(url).hostname in _LOOPBACK:
+        told = connection.request("GET", "/_twin/env")
+        connection.data = Path(told.json()["data"]) if told.status_code == 200 else None
+    if connection.data is not None:
+        connection.write_keys = _known_keys(connection.data)
+        connection.token = connection.token or connection.write_keys.get("admin", "")
+    return connection
 
 
 def find_twin(folder: Path) -> Connection | None:

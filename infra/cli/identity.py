@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.progress import track
@@ -16,6 +15,7 @@ from hoso.model.errors import InvalidInput
 from hoso.platform.aws import client
 from hoso.unify.try_scenarios import parse_scenario
 from infra.cli import show
+from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, JsonOption
 from infra.cli.identity_trial import ORDERS, TABLES, run_scenario
 
@@ -42,7 +42,7 @@ def try_file(
         raise CommandError(f"--order is one of {', '.join(ORDERS)}")
     outcomes: dict[str, Any] = {}
     wrong: list[str] = []
-    documents = _documents(file)
+    documents = read_cases(file, "scenarios")
     with _tables() as dynamo:
         for document in track(documents, "scenarios", console=show.errors, disable=json_, transient=True):
             try:
@@ -74,19 +74,6 @@ def try_file(
         show.console.print(f"{len(outcomes)} scenarios, {len(wrong)} differ from their expectation")
     if wrong:
         raise typer.Exit(1)
-
-
-def _documents(file: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise CommandError(f"{file} is not JSON: {error}") from error
-    if isinstance(content, dict):
-        held = cast("dict[str, Any]", content)
-        content = held.get("scenarios", [held])
-    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", content)):
-        raise CommandError(f"{file} holds no list of scenarios")
-    return cast("list[dict[str, Any]]", content)
 
 
 def _agrees(found: dict[str, Any], expect: dict[str, Any], *, in_order: bool) -> bool:

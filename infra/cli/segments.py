@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from urllib.parse import quote
 
-import orjson
 import typer
 from rich.progress import track
 
@@ -14,6 +13,7 @@ from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
 from hoso.segment.cases import Outcome, run_live, run_sql
 from infra.cli import show
+from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, DataOption, JsonOption, UrlOption, connect
 
 app = typer.Typer()
@@ -60,7 +60,7 @@ def test_file(
         raise CommandError("--engine is live or sql")
     outcomes: dict[str, Any] = {}
     wrong: list[str] = []
-    for vector in track(_cases(file), "cases", console=show.errors, disable=json_, transient=True):
+    for vector in track(read_cases(file, "vectors"), "cases", console=show.errors, disable=json_, transient=True):
         try:
             outcome = run_live(vector) if engine == "live" else run_sql(vector)
         except (InvalidInput, KeyError, TypeError) as error:
@@ -76,19 +76,6 @@ def test_file(
         show.console.print(f"{len(outcomes)} cases, {len(wrong)} differ from their expectation")
     if wrong:
         raise typer.Exit(1)
-
-
-def _cases(file: Path) -> list[dict[str, Any]]:
-    try:
-        content = orjson.loads(file.read_bytes())
-    except ValueError as error:
-        raise CommandError(f"{file} is not JSON: {error}") from error
-    if isinstance(content, dict):
-        held = cast("dict[str, Any]", content)
-        content = held.get("vectors", [held])
-    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", content)):
-        raise CommandError(f"{file} holds no list of cases")
-    return cast("list[dict[str, Any]]", content)
 
 
 def _shown(outcome: Outcome, engine: str) -> dict[str, Any]:

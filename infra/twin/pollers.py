@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class Flow:
             self._change.notify_all()
 
 
-class _Poller:
+class _Poller(ABC):
     def __init__(self, source: Source, runtime: Runtime, flow: Flow) -> None:
         self.source = source
         self._runtime = runtime
@@ -70,13 +71,13 @@ class _Poller:
         if self._thread.is_alive():
             self._thread.join(timeout=60)
 
+    @abstractmethod
     def lag(self) -> int:
         """What is not processed yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self) -> bool:
         """Process one batch, if one is ready."""
-        raise NotImplementedError
 
     def _loop(self) -> None:
         while self._flow.open:
