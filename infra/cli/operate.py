@@ -43,7 +43,8 @@ def send(
         show.console.print(
             f"{sent.accepted} events accepted, {len(sent.rejected)} rejected ({file.name}, {sent.lines} lines)"
         )
-        show.rows(sent.rejected[:20], ["line", "code", "message"], as_json=False, title="rejected")
+        if sent.rejected:
+            show.rows(sent.rejected[:20], ["line", "code", "message"], as_json=False, title="rejected")
     if sent.rejected:
         raise typer.Exit(2)
 
