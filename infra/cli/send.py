@@ -120,8 +120,3 @@ def _mark(connection: Connection, file: Path) -> Path:
     folder = (connection.data or Path(".hoso")) / "sending"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
-
-
-def rejected_text(result: Sent) -> str:
-    """The rejections as JSON text, at most 20 of them."""
-    return json.dumps(result.rejected[:20], ensure_ascii=False, indent=1)

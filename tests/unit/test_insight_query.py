@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from hoso.activate.deliveries import Delivery
@@ -34,6 +35,8 @@ def test_a_query_tells_which_tables_it_reads(query: str, tables: set[str]) -> No
         "DROP TABLE events",
         "INSERT INTO events SELECT 1",
         "CREATE TABLE x AS SELECT 1",
+        "SELECT * INTO profiles FROM events",
+        "WITH x AS (DELETE FROM events RETURNING *) SELECT * FROM x",
         "COPY events TO 'x.csv'",
         "ATTACH 'x.db'",
         "SET enable_external_access = true",
@@ -62,6 +65,14 @@ def test_s13_functions_that_read_files_are_shut(query: str, tmp_path: Path) -> N
 
     with Warehouse() as warehouse, pytest.raises(BadQuery):
         warehouse.run(query.format(file=file, folder=tmp_path), 10)
+
+
+def test_s13_the_database_cannot_be_told_otherwise_after_the_first_query() -> None:
+    with Warehouse() as warehouse:
+        warehouse.run("SELECT 1", 1)
+
+        with pytest.raises(duckdb.Error, match="locked"):
+            warehouse._db.execute("SET threads = 1")
 
 
 def test_deliveries_are_rows() -> None:
