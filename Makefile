@@ -7,7 +7,7 @@ ARGS ?=
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: setup run test lint types synth nag bench clean
+.PHONY: setup peers run test lint types synth nag bench clean
 
 setup:
 	@$(MAKE) --silent --no-print-directory -j2 .venv/.python-ready node_modules/.node-ready
@@ -22,6 +22,15 @@ setup:
 	@printf '#!%s\nfrom infra.cli.main import main\n\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/hoso && chmod +x $(BIN)/hoso
 	@touch $@
 
+.venv/.peers-ready: requirements-peers.txt .venv/.python-ready
+	@echo "→ Python packages that tests compare with, from requirements-peers.txt (hashed)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-peers.txt \
+	  | { grep --line-buffered -E '^(Collecting|Installing|Successfully|ERROR)' || true; } | cut -c1-100
+	@touch $@
+
+peers: setup
+	@$(MAKE) --silent --no-print-directory .venv/.peers-ready
+
 node_modules/.node-ready: package-lock.json
 	@echo "→ Node packages from package-lock.json"
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -30,7 +39,7 @@ node_modules/.node-ready: package-lock.json
 run: setup
 	@$(BIN)/hoso run $(ARGS)
 
-test: setup
+test: peers
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: setup
@@ -45,7 +54,7 @@ synth: setup
 nag: setup
 	@$(BIN)/python -m infra.synth --checks && $(BIN)/cfn-lint -i W -- cdk.out/*.template.json && echo "cfn-lint: no errors"
 
-bench: setup
+bench: peers
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 clean:

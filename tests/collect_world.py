@@ -16,7 +16,7 @@ import orjson
 from moto import mock_aws
 
 from hoso.collect.handlers import admin, ingest
-from hoso.collect.sources import SourceAdmin
+from hoso.collect.write_keys import SourceAdmin
 from hoso.model.record import Record, unpack
 from hoso.platform.aws import client
 from hoso.platform.control import ControlStore

@@ -19,7 +19,7 @@ from hoso.collect.parse import Batch, parse_batch, text_of
 from hoso.collect.paths import Place, find
 from hoso.collect.pixels import pixel_event
 from hoso.collect.quarantine import quarantine
-from hoso.collect.sources import Source, WriteKeys
+from hoso.collect.write_keys import Source, WriteKeys
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient, Unauthorized, UnsupportedMediaType
 from hoso.model.time import parse_instant

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest_ids
 from hoso.collect.replay import replay
-from hoso.collect.sources import SourceAdmin, SourceKind
+from hoso.collect.write_keys import SourceAdmin, SourceKind
 from hoso.model.errors import InvalidInput
 from hoso.platform.aws import client
 from hoso.platform.clock import Clock, clock_from

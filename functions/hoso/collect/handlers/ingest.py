@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from hoso.collect.reception import HttpRequest, Reception
-from hoso.collect.sources import WriteKeys
+from hoso.collect.write_keys import WriteKeys
 from hoso.platform.aws import client
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
