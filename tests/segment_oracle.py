@@ -22,12 +22,17 @@ def member(document, others, profile, events, as_of):
     """Whether the person is a member; ``events`` are dicts with instants in ms."""
     if profile.get("deleted"):
         return False
+    past = present(events, as_of)
+    return holds(document["rule"], document.get("timezone", "UTC"), others, profile, past, as_of)
+
+
+def present(events, as_of):
+    """The events that count at an instant, of each message the copy received first."""
     counted = {}
     for event in sorted(events, key=lambda event: event["received_at"]):
         if event["received_at"] <= as_of:
             counted.setdefault(event["message_id"], event)
-    past = [event for event in counted.values() if event["ts"] <= as_of]
-    return holds(document["rule"], document.get("timezone", "UTC"), others, profile, past, as_of)
+    return [event for event in counted.values() if event["ts"] <= as_of]
 
 
 def holds(rule, tz, others, profile, events, as_of):

@@ -52,6 +52,11 @@ def sentence(segment: Segment, language: Language = "en") -> str:
     return words.say("people", rule=words.rule(segment.rule), zone=segment.timezone)
 
 
+def condition(rule: Rule, language: Language = "en") -> str:
+    """What one condition of a segment means, on its own."""
+    return _Words(language).rule(rule)
+
+
 class _Words:
     """Says the parts of a document with the phrases of one language."""
 
