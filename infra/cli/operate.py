@@ -15,11 +15,13 @@ from infra.cli.send import send_file
 
 _UNITS_MS = {"s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _NIGHTLY_TIMEOUT_S = 600
+_FIRST = ("accepted", "refused", "duplicates", "quarantined")
+"""Counters that are shown first, also when they are zero."""
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (send, nightly, redrive, wait, clock, doctor):
+    for command in (send, nightly, redrive, wait, clock, doctor, status):
         app.command()(command)
 
 
@@ -155,9 +157,42 @@ def doctor(data: DataOption = None, url: UrlOption = None, json_: JsonOption = F
         )
         if connection.data is not None:
             _check(checks, "nothing stuck", lambda: not connection.drain(5)["stuck"], "hoso wait")
+        figures = counters(connection)
     show.rows(checks, ["check", "ok", "hint"], as_json=json_)
+    if not json_:
+        _show_counters(figures)
     if not all(check["ok"] for check in checks):
         raise typer.Exit(1)
+
+
+def status(data: DataOption = None, url: UrlOption = None, json_: JsonOption = False) -> None:
+    """Counters of the twin: accepted, refused by code, duplicates, quarantined by stage, and what else was counted."""
+    with connect(data, url) as connection:
+        figures = counters(connection)
+        if not figures and connection.data is None:
+            raise CommandError(
+                f"{connection.url} is not a twin: its counters are on the dashboard, namespace Hoso/STAGE"
+            )
+    if json_:
+        show.value(figures)
+    else:
+        _show_counters(figures)
+
+
+def counters(connection: Connection) -> dict[str, Any]:
+    """What the functions of a twin counted, by name: ``total`` and the parts by a dimension; empty elsewhere."""
+    answer = connection.request("GET", "/_twin/metrics")
+    return answer.json() if answer.status_code == 200 else {}
+
+
+def _show_counters(figures: dict[str, Any]) -> None:
+    lines: list[dict[str, Any]] = []
+    for name in (*_FIRST, *sorted(figures.keys() - set(_FIRST))):
+        held = figures.get(name, {"total": 0})
+        parts = [f"{value} {count}" for by, parts in held.items() if by != "total" for value, count in parts.items()]
+        lines.append({"counter": name, "total": held["total"], "of which": ", ".join(parts)})
+    if figures:
+        show.rows(lines, ["counter", "total", "of which"], as_json=False)
 
 
 def _check(checks: list[dict[str, Any]], name: str, probe: Any, hint: str) -> None:

@@ -10,12 +10,12 @@ from aws_cdk import aws_apigatewayv2 as api
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra.parameters import Parameters
 from infra.stacks.capabilities import Capabilities
+from infra.stacks.counters import counter
 
 RUNBOOK = "docs/runbook.md"
 MINUTE = Duration.minutes(1)
@@ -23,8 +23,7 @@ FIVE_MINUTES = Duration.minutes(5)
 BEHIND_MS = 60_000
 SLOW_MS = 3_000
 REFUSED_ADMIN_CALLS = 100
-ASIDE = "Aside"
-"""Metric of the events that the consumer put into quarantine."""
+BAD_EVENTS = 100
 
 
 class Alarms(Construct):
@@ -95,16 +94,10 @@ class Alarms(Construct):
         self._alarm("ingest-throttled", parts.collect.ingest.function.metric_throttles(period=FIVE_MINUTES), 0)
         refused = self._admin.metric_client_error(period=FIVE_MINUTES)
         self._alarm("admin-refused", refused, REFUSED_ADMIN_CALLS)
-        aside = logs.MetricFilter(
-            self,
-            "Aside",
-            log_group=parts.unify.consume.logs,
-            metric_namespace=f"Hoso/{parameters.stage}",
-            metric_name=ASIDE,
-            filter_pattern=logs.FilterPattern.number_value("$.aside", ">", 0),
-            metric_value="$.aside",
-        )
-        self._alarm("bad-events", aside.metric(statistic="Sum", period=FIVE_MINUTES), 100, periods=3)
+        aside = counter("quarantined", parameters.stage, period=FIVE_MINUTES, stage="consume")
+        self._alarm("bad-events", aside, BAD_EVENTS, periods=3)
+        uncounted = counter("limit_unavailable", parameters.stage, period=FIVE_MINUTES)
+        self._alarm("limits-open", uncounted, 0, periods=3)
 
     def _alarm(
         self,

@@ -10,24 +10,23 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from infra.stacks.capabilities import Capabilities
+from infra.stacks.counters import counter
 
 WIDTH = 12
 PERIOD = Duration.minutes(5)
 # Log lines of the consumer carry these counts per batch (hoso.unify.consumer.Tally).
-CONSUMER = [
-    "filter ispresent(fresh)",
-    "stats sum(events) as taken, sum(events) - sum(fresh) as duplicates, sum(aside) as quarantined, "
-    "sum(transitions) as memberships_changed, sum(retries) as retried, sum(failed) as failed by bin(5m)",
-]
+CONSUMER = ["filter ispresent(fresh)", "stats sum(retries) as retried, sum(failed) as failed by bin(5m)"]
+STAGES = ("collect", "archive", "consume", "duplicate")
 STATUSES = ["stats count(*) as requests by status, bin(5m)"]
 
 
 class Dashboard(Construct):
     """One page."""
 
-    def __init__(self, scope: Construct, id: str, *, parts: Capabilities, admin: api.HttpApi) -> None:  # noqa: A002
+    def __init__(self, scope: Construct, id: str, *, parts: Capabilities, admin: api.HttpApi, stage: str) -> None:  # noqa: A002
         super().__init__(scope, id)
         self._parts = parts
+        self._stage = stage
         self._board = cloudwatch.Dashboard(self, "Board", default_interval=Duration.hours(12))
         self._events()
         self._deliveries()
@@ -47,6 +46,17 @@ class Dashboard(Construct):
             [collect.api.metric_latency(statistic="p99", period=PERIOD)],
         )
         self._query("Requests by status", collect.stage.logs.log_group_name, STATUSES)
+        self._graph("Events: accepted, refused", self._counters("accepted"), self._counters("refused", "rate_limited"))
+        self._graph(
+            "Events: consumed, duplicates, memberships changed",
+            self._counters("consumed", "transitions"),
+            self._counters("duplicates"),
+        )
+        self._graph(
+            "Quarantined by stage",
+            [counter("quarantined", self._stage, period=PERIOD, stage=stage) for stage in STAGES],
+            self._counters("verification_failed"),
+        )
         self._graph(
             "Lag: age of the oldest unread record (ms)",
             [
@@ -54,7 +64,7 @@ class Dashboard(Construct):
                 collect.archive.function.metric("IteratorAge", statistic="Maximum", period=PERIOD, label="archive"),
             ],
         )
-        self._query("Consumer: duplicates, quarantine, memberships", unify.consume.logs.log_group_name, CONSUMER)
+        self._query("Consumer: retried, failed", unify.consume.logs.log_group_name, CONSUMER)
 
     def _deliveries(self) -> None:
         work = self._parts.activate.work
@@ -131,6 +141,9 @@ class Dashboard(Construct):
             [data.stream.metric_incoming_records(period=PERIOD)],
             [data.stream.metric_incoming_bytes(statistic="Sum", period=PERIOD)],
         )
+
+    def _counters(self, *names: str) -> list[cloudwatch.IMetric]:
+        return [counter(name, self._stage, period=PERIOD) for name in names]
 
     def _graph(self, title: str, left: Sequence[cloudwatch.IMetric], right: Sequence[cloudwatch.IMetric] = ()) -> None:
         self._board.add_widgets(cloudwatch.GraphWidget(title=title, left=list(left), right=list(right), width=WIDTH))

@@ -39,7 +39,7 @@ class OperationsStack(cdk.Stack):
         self.topic = self._topic()
         self.admin = self._admin_api()
         Alarms(self, "Alarm", topic=self.topic, parts=parts, admin=self.admin, parameters=parameters)
-        Dashboard(self, "Dashboard", parts=parts, admin=self.admin)
+        Dashboard(self, "Dashboard", parts=parts, admin=self.admin, stage=parameters.stage)
         self._budget()
 
     def _topic(self) -> sns.Topic:

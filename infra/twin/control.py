@@ -28,6 +28,7 @@ class Control:
             "POST /_twin/clock": self._move,
             "POST /_twin/drain": lambda body: {"stuck": twin.drain(float(body.get("timeout_s", 60)))},
             "GET /_twin/status": lambda _body: self._status(),
+            "GET /_twin/metrics": lambda _body: twin.figures.totals(),
             "GET /_twin/env": lambda _body: twin.env,
             "GET /_twin/jwks": lambda _body: twin.jwks(),
         }

@@ -33,6 +33,7 @@ from infra.twin.bus import Bus
 from infra.twin.clock import Clock, Ticker
 from infra.twin.control import Control
 from infra.twin.courier import Courier
+from infra.twin.figures import Figures
 from infra.twin.front import Gateway, listen
 from infra.twin.isolated import Isolated
 from infra.twin.lambdas import InProcess, Runtime, Worker
@@ -122,6 +123,7 @@ class Twin:
         site.injected = {"HOSO_CLOCK_FILE": str(self.clock.file.resolve()), "HOSO_OUTBOUND_HTTP": "true"}
         self.deployment = deployment = provision(site)
         self.runtime = Runtime(deployment, self._worker)
+        self.figures = Figures(self.data / "logs")
         self.courier = Courier(deployment, self.runtime, self.client)
         self.outbox = Outbox(self.data / "outbox", self.clock.now_ms)
         bus = Bus(deployment, self.courier, self.clock.now_ms)

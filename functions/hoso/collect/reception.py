@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient, Unauthorized, UnsupportedMediaType
 from hoso.model.time import parse_instant
 from hoso.platform.clock import Clock
+from hoso.platform.metrics import Meter, meter
 from hoso.platform.objects import Objects
 from hoso.platform.stream import Stream
 
@@ -62,6 +64,7 @@ class Reception:
     clock: Clock
     new_id: Callable[[], str]
     public_url: str = ""
+    meter: Meter = field(default_factory=meter)
 
     def receive(self, request: HttpRequest) -> Reply:
         """The answer to a request. Bad input is never a 5xx, and a 2xx names stored events only."""
@@ -77,9 +80,11 @@ class Reception:
         try:
             return self._answer(request, place)
         except Unauthorized as error:
+            self.meter.add("refused", code=error.code)
             return answers.bad_key(missing=isinstance(error, MissingKey))
         except Transient as error:
             _report("not stored", code=error.code, reason=error.message)
+            self.meter.add("refused", code=error.code)
             return answers.unavailable()
 
     def _answer(self, request: HttpRequest, place: Place) -> Reply:
@@ -120,7 +125,10 @@ class Reception:
             return self._refuse_all(request, source, fault)
         if taken.records:
             self.stream.put(taken.records)
+        self.meter.add("accepted", taken.accepted)
         if taken.rejected:
+            for code, count in Counter(row.code for row in taken.rejected).items():
+                self.meter.add("refused", count, code=code)
             self._quarantine(source, now, taken.rejected, parse_instant(batch.envelope.get("sentAt")) or frame.sent_at)
             if not taken.accepted:
                 return answers.all_refused(taken.rejected, batch=place.job == "batch")
@@ -135,9 +143,11 @@ class Reception:
             self._store(request, place, source, b"", batch)
         except Transient as error:
             _report("not stored", code=error.code, reason=error.message)
+            self.meter.add("refused", code=error.code)
             return answers.pixel(503)
         except (InvalidInput, Unauthorized) as error:
             _report("pixel refused", code=error.code)
+            self.meter.add("refused", code=error.code)
         return answers.pixel(200)
 
     def _source(self, key: str | None) -> Source:
@@ -150,6 +160,7 @@ class Reception:
 
     def _refuse_all(self, request: HttpRequest, source: Source | None, fault: HosoError) -> Reply:
         """Nothing of the request can be used: it goes into quarantine as it came, if its sender is known."""
+        self.meter.add("refused", code=fault.code)
         with suppress(InvalidInput):
             sent = sent_bytes(request.body, is_base64=request.is_base64)
             source = source or self._source_in_text(request, sent)
@@ -174,6 +185,7 @@ class Reception:
         _report("refused", workspace=source.workspace, source=source.key, rows=len(rows), code=rows[0].code)
         try:
             quarantine(self.objects, source.workspace, STAGE, source.key, at, rows, sent_at=sent_at)
+            self.meter.add("quarantined", len(rows), stage=STAGE)
         except Exception as error:
             _report("quarantine failed", rows=len(rows), error=type(error).__name__)
 

@@ -45,6 +45,7 @@ class Tally:
     records: int = 0
     events: int = 0
     fresh: int = 0
+    repeats: int = 0
     aside: int = 0
     retries: int = 0
     transitions: int = 0
@@ -56,6 +57,7 @@ class Tally:
             "records": self.records,
             "events": self.events,
             "fresh": self.fresh,
+            "repeats": self.repeats,
             "aside": self.aside,
             "retries": self.retries,
             "transitions": self.transitions,
@@ -336,5 +338,6 @@ def _count(unit: Unit, tally: Tally) -> None:
     for part in unit.parts:
         tally.events += len(part.arrivals)
         tally.fresh += part.fresh
+        tally.repeats += part.repeats
         tally.aside += len(part.aside)
     tally.transitions += len(unit.settled.outbox) if unit.settled else 0

@@ -41,7 +41,8 @@ class Part:
 
     ``hot_item`` and ``cold_item`` are as read (None: not stored), ``rebuilt`` are meters made anew for new rules.
     After ``fold``: ``fragment`` is the new state, ``pages`` its new timeline pages, ``changed`` whether it has to be
-    written, ``fresh`` the number of new events, ``aside`` the events for the quarantine, ``change`` what was touched.
+    written, ``fresh`` the number of new events and ``repeats`` of those that were here before, ``aside`` the events for
+    the quarantine, ``change`` what was touched.
     """
 
     group: Group
@@ -54,6 +55,7 @@ class Part:
     pages: list[Item] = field(default_factory=list[Item])
     changed: bool = False
     fresh: int = 0
+    repeats: int = 0
     aside: list[Aside] = field(default_factory=list[Aside])
     change: Change = field(default_factory=Change)
     newest: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
@@ -139,7 +141,7 @@ class Part:
         if self.rebuilt is not None:
             hot.meters = deepcopy(self.rebuilt)
         hot.rules = rules.version
-        self.changed, self.fresh = bool(judged.entries), len(judged.fresh)
+        self.changed, self.fresh, self.repeats = bool(judged.entries), len(judged.fresh), len(judged.repeats)
         if not self.changed:
             return
         highest = hot.last

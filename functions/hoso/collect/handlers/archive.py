@@ -11,12 +11,14 @@ from hoso.collect.parquet import parquet_file
 from hoso.collect.quarantine import quarantine
 from hoso.platform.aws import client
 from hoso.platform.log import logger
+from hoso.platform.metrics import meter, metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 
 _STAGE = "archive"
 
 
+@metered
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Archive a batch of one shard; what was not stored is reported by the first sequence number of its range."""
     objects, workspace = _tools()
@@ -35,9 +37,11 @@ def _store(part: Range, objects: Objects) -> None:
         if columns.body:
             with parquet_file(columns) as file:
                 objects.put_once(name, file, "application/vnd.apache.parquet")
+            meter().add("archived", len(columns.body))
     for bad in part.bad:
         logger(_STAGE).warning("bad record", extra={"workspace": bad.workspace, "rows": len(bad.rows)})
         quarantine(objects, bad.workspace, _STAGE, "", bad.at, bad.rows)
+        meter().add("quarantined", len(bad.rows), stage=_STAGE)
 
 
 @cache

@@ -14,6 +14,7 @@ from hoso.platform.aws import client
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from hoso.platform.metrics import metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
@@ -21,6 +22,7 @@ from hoso.platform.stream import Stream, stream_client
 _KEPT_HASHES = 20_000
 
 
+@metered
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Answer one request."""
     return reception().receive(request_of(event))

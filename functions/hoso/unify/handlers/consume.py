@@ -13,6 +13,7 @@ from hoso.collect.quarantine import quarantine
 from hoso.model.bad_row import BadRow
 from hoso.platform.aws import client
 from hoso.platform.log import logger
+from hoso.platform.metrics import meter, metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.unify.build import Parts
@@ -23,12 +24,16 @@ _GC_THRESHOLDS = (200_000, 50, 1_000)
 again and again, which costs more than parsing them."""
 
 
+@metered
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers with the lowest sequence number that has to come again, if any (ReportBatchItemFailures)."""
     records: list[dict[str, Any]] = event["Records"]
     tally = consumer().consume(records, context.get_remaining_time_in_millis)
     with suppress(Exception):  # a log that fails must not fail events (reliability R56)
         logger("unify").info("batch", extra=tally.summary())
+    meter().add("consumed", tally.events)
+    meter().add("duplicates", tally.repeats)
+    meter().add("transitions", tally.transitions)
     failed = min(tally.failed, default=None)
     failures = [] if failed is None else [{"itemIdentifier": records[failed]["kinesis"]["sequenceNumber"]}]
     return {"batchItemFailures": failures}
@@ -44,6 +49,7 @@ def consumer() -> Consumer:
 
     def keep(workspace: str, stage: str, source: str, at: int, rows: Sequence[BadRow]) -> None:
         quarantine(objects, workspace or settings.workspace, stage, source, at, rows)
+        meter().add("quarantined", len(rows), stage=stage)
 
     return Consumer(
         parts.store,
