@@ -7,11 +7,13 @@ regular expression unless a value needs one, and no exception for whatever JSON 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from hoso.model.identity_config import DEFAULT, GRAPH_LINKING, STANDARD, IdentityConfig, TypeRule
+from hoso.model.phone import HOME, is_hotline, vietnamese
 
 __all__ = [
     "DEFAULT",
@@ -38,7 +40,9 @@ _BLOCKED_EMAILS = frozenset({"test@test.com", "a@a.com", "none@none.com", "noema
 _BLOCKED_MAILBOXES = ("noreply@", "no-reply@", "donotreply@")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 _NO_DIGITS = re.compile(r"[^0-9]+")
-_HOME_COUNTRY = "84"
+_TRUNK_ZERO = re.compile(r"^(\s*(?:\+|00)(?!39)\d{1,3}\s*)\(0\)")
+"""As in +44 (0)20: never dialled from abroad, except in Italy."""
+
 _TWO_DIGIT_COUNTRIES = re.compile(r"20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
@@ -260,20 +264,27 @@ def _email(text: str) -> str | None:
     return clean
 
 
+@lru_cache(maxsize=4_096)
 def _phone(text: str) -> str | None:
-    digits = _NO_DIGITS.sub("", text)
-    if not digits:
+    """R1 and R2. Vietnamese notations, pre-2018 prefixes and numbers without their zero included, become one (0015)."""
+    digits = (vietnamese(text) or _by_rule(text))[1:]
+    national = digits[_country_length(digits) :]
+    if not 8 <= len(digits) <= 15 or len(set(national)) == 1 or digits.endswith("123456789") or is_hotline(text):
         return None
-    if "+" not in text[: text.index(digits[0])]:
+    return "+" + digits
+
+
+def _by_rule(text: str) -> str:
+    """R1 for what is no Vietnamese number: ``00`` is ``+``, a leading zero is the home country, bare digits get a +."""
+    plain = _TRUNK_ZERO.sub(r"\1", text if text.isascii() else unicodedata.normalize("NFKC", text))
+    digits = _NO_DIGITS.sub("", plain)
+    if "+" not in plain[: plain.find(digits[:1])]:
         if digits.startswith("00"):
             digits = digits[2:]
         elif digits.startswith("0"):
-            digits = _HOME_COUNTRY + digits[1:]
-    if digits.startswith(_HOME_COUNTRY + "0"):  # "+84 (0) 901 ...": the trunk zero is no part of E.164
-        digits = _HOME_COUNTRY + digits[3:]
-    national = digits[_country_length(digits) :]
-    if not 8 <= len(digits) <= 15 or len(set(national)) == 1 or digits.endswith("123456789"):
-        return None
+            digits = HOME + digits[1:]
+    if digits.startswith(HOME + "0"):  # "+84 (0) 901 ...": the trunk zero is no part of E.164
+        digits = HOME + digits[3:]
     return "+" + digits
 
 
