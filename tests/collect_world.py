@@ -28,6 +28,7 @@ ENV = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     "HOSO_CONTROL_TABLE": "control",
+    "HOSO_DELIVERY_TABLE": "delivery",
     "HOSO_STREAM": "events",
     "HOSO_BUCKET": "bucket",
 }
@@ -176,15 +177,16 @@ def world(folder: Any) -> Iterator[World]:
     with mock_aws(), patch.dict(os.environ, {**ENV, "HOSO_CLOCK_FILE": str(clock_file)}):
         for cached in CACHED:
             cached.cache_clear()
-        client("dynamodb").create_table(
-            TableName="control",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        for table in ("control", "delivery"):
+            client("dynamodb").create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                AttributeDefinitions=[
+                    {"AttributeName": "pk", "AttributeType": "S"},
+                    {"AttributeName": "sk", "AttributeType": "S"},
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
         client("kinesis").create_stream(StreamName="events", ShardCount=1)
         client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         try:

@@ -37,6 +37,15 @@ def read_control(data: DataStack) -> list[iam.PolicyStatement]:
     ]
 
 
+def budgets(data: DataStack) -> iam.PolicyStatement:
+    """Lease slices of budgets, and touch nothing else of the table."""
+    return allow(
+        ["dynamodb:UpdateItem"],
+        data.delivery.table_arn,
+        conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*#R#*"]}},
+    )
+
+
 def write_people(data: DataStack) -> list[iam.PolicyStatement]:
     """The one write path of people: all their items, with outbox rows and due entries."""
     return [

@@ -15,7 +15,7 @@ from infra.constructs.function import Job
 from infra.constructs.role import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import items, list_objects, objects, quarantine, read_control, read_stream
+from infra.stacks.access import budgets, items, list_objects, objects, quarantine, read_control, read_stream
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -46,12 +46,14 @@ class CollectStack(CapabilityStack):
                 description="Tracking API: validate, pack, put on the stream",
                 environment={
                     "control_table": data.control.table_name,
+                    "delivery_table": data.delivery.table_name,
                     "stream": data.stream.stream_name,
                     "bucket": data.bucket.bucket_name,
                     "public_url": self.parameters.ingest_url,
                 },
                 permissions=[
                     *read_control(data),
+                    budgets(data),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
                     quarantine(data),
                 ],

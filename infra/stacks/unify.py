@@ -9,7 +9,7 @@ from constructs import Construct
 from infra.constructs.function import Job
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import every_table, quarantine, read_control, read_items, read_stream, write_people
+from infra.stacks.access import budgets, every_table, quarantine, read_control, read_items, read_stream, write_people
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -25,7 +25,13 @@ class UnifyStack(CapabilityStack):
                 handler="hoso.unify.handlers.consume.handler",
                 description="Stream to people: duplicates, identity, state, live segments",
                 environment={**every_table(data), "bucket": data.bucket.bucket_name},
-                permissions=[*read_stream(data), *read_control(data), *write_people(data), quarantine(data)],
+                permissions=[
+                    *read_stream(data),
+                    *read_control(data),
+                    *write_people(data),
+                    budgets(data),
+                    quarantine(data),
+                ],
                 timeout_s=120,
                 memory_mb=1769,
                 canary=True,

@@ -182,6 +182,28 @@ def test_s6_a_gzip_bomb_costs_neither_time_nor_memory(shared: World) -> None:
     assert peak < 10_000_000
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_s6_a_bomb_of_300_mb_is_refused_within_100_ms(shared: World, encoding: str) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
+    bomb = b"".join([*(packer.compress(b" " * 1_000_000) for _ in range(300)), packer.flush()])
+    headers = {"x-write-key": shared.keys["web"], "content-encoding": encoding}
+    event = gateway_event("POST", "/v1/batch", bomb, headers)
+    ingest.handler(event, None)  # modules are loaded now
+    started = time.process_time()
+
+    reply = ingest.handler(event, None)
+
+    assert time.process_time() - started < 0.1
+    assert (reply["statusCode"], says(reply)["code"]) == (400, "body_too_large")
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip", "deflate, gzip", "br", "zstd", "compress"])
+def test_s6_an_encoding_applied_twice_or_not_known_is_415(shared: World, encoding: str) -> None:
+    headers = {"content-encoding": encoding}
+    reply = shared.send("/v1/batch", {"batch": [track()]}, key=shared.keys["web"], headers=headers)
+    assert (reply["statusCode"], says(reply)["code"]) == (415, "unsupported_encoding")
+
+
 def sized(size: int, char: str = "x") -> bytes:
     """An event of exactly this many bytes."""
     event = orjson.dumps(track() | {"properties": {"text": "@"}})

@@ -56,6 +56,12 @@ def unavailable() -> Reply:
     return refused(503, "unavailable", "try again", **{"retry-after": str(RETRY_AFTER_S)})
 
 
+def over_budget(retry_after_s: int) -> Reply:
+    """The budget is used up: the client keeps its events and sends them again after so many seconds."""
+    message = "the source sends more events than its budget allows; try again later"
+    return refused(429, "rate_limited", message, **{"retry-after": str(retry_after_s)})
+
+
 def bad_key(*, missing: bool) -> Reply:
     """No usable write key. The words are looked for by the RudderStack Android SDK, which then stops sending."""
     if missing:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "BadRow", "is_open", "load", "mark_replayed", "newest_ids", "object_key", "quarantine"]
 
-STAGES = ("collect", "archive", "consume", "duplicate")
+STAGES = ("collect", "archive", "consume", "duplicate", "flood")
 _ROOT = "quarantine"
+_OPTIONAL = frozenset({"at", "sent_at", "first"})
 _ID = re.compile(r"(\d{13})-([a-z]{1,20})-[A-Za-z0-9_-]{12}")
 
 
@@ -49,7 +50,7 @@ def quarantine(
     Raises:
         Transient: the bucket does not answer.
     """
-    listed = [{**asdict(row), "payload": _storable(row.payload)} for row in rows]
+    listed = [_row(row) for row in rows]
     raw = orjson.dumps(listed)
     entry_id = f"{at:013d}-{stage}-{content_id(workspace, source, raw.decode())[:12]}"
     entry: dict[str, Any] = {
@@ -108,6 +109,11 @@ def newest_ids(objects: Objects, workspace: str, before: str | None = None, stag
         for entry_id in ids:
             if (before is None or entry_id < before) and (stage is None or entry_id[14:].startswith(f"{stage}-")):
                 yield entry_id
+
+
+def _row(row: BadRow) -> dict[str, Any]:
+    kept = {name: value for name, value in asdict(row).items() if value is not None or name not in _OPTIONAL}
+    return {**kept, "payload": _storable(row.payload)}
 
 
 def _storable(payload: Any) -> Any:

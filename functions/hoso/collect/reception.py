@@ -24,6 +24,7 @@ from hoso.collect.write_keys import Source, WriteKeys
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient, Unauthorized, UnsupportedMediaType
 from hoso.model.time import parse_instant
+from hoso.platform.budget import Budgets, leasable
 from hoso.platform.clock import Clock
 from hoso.platform.metrics import Meter, meter
 from hoso.platform.objects import Objects
@@ -47,6 +48,12 @@ class HttpRequest(NamedTuple):
     source_ip: str
 
 
+class OverBudget(HosoError):
+    """The source has used up its budget: the client keeps its events and comes back (answers 429)."""
+
+    code = "rate_limited"
+
+
 class MissingKey(Unauthorized):
     """The request carries no write key at all."""
 
@@ -63,6 +70,8 @@ class Reception:
     hasher: Callable[[str], Hash]
     clock: Clock
     new_id: Callable[[], str]
+    budgets: Budgets
+    workspace_events_per_minute: int = 6_000_000
     public_url: str = ""
     meter: Meter = field(default_factory=meter)
 
@@ -82,6 +91,9 @@ class Reception:
         except Unauthorized as error:
             self.meter.add("refused", code=error.code)
             return answers.bad_key(missing=isinstance(error, MissingKey))
+        except OverBudget as error:
+            self.meter.add("refused", code=error.code)
+            return answers.over_budget(self.budgets.retry_after_s(self.clock()))
         except Transient as error:
             _report("not stored", code=error.code, reason=error.message)
             self.meter.add("refused", code=error.code)
@@ -105,6 +117,8 @@ class Reception:
         if key is None and place.jitsu:
             key = credentials.from_jitsu_header(request.headers)
         source = self._source(key) if key is not None else None
+        if source is not None and self.budgets.is_spent(source.workspace, source.key, self.clock()):
+            raise OverBudget("the source's budget is used up")  # a flood is not even unpacked
         try:
             raw = decode(request.body, is_base64=request.is_base64, headers=request.headers)
             batch = parse_batch(raw) if place.job == "batch" else open_single(raw)
@@ -120,6 +134,7 @@ class Reception:
         frame = Frame(now, self.new_id, place.kind, parse_instant(request.headers.get("sentat")))
         sender = Sender(source.workspace, source.key, _origin(request, source))
         try:
+            self._spend(source, len(batch.events), now)
             taken = take(raw, batch, frame, sender, self.hasher(source.workspace))
         except InvalidInput as fault:
             return self._refuse_all(request, source, fault)
@@ -134,6 +149,21 @@ class Reception:
                 return answers.all_refused(taken.rejected, batch=place.job == "batch")
         return answers.accepted(taken.accepted, taken.rejected)
 
+    def _spend(self, source: Source, events: int, now: int) -> None:
+        """Take the events from the budgets of the source and of its workspace. Raises ``OverBudget``."""
+        workspace, budgets = source.workspace, self.budgets
+        if events > leasable(source.events_per_minute):
+            raise InvalidInput("the batch holds more events than its source may send a minute", code="too_many_events")
+        own = budgets.take(workspace, source.key, events, source.events_per_minute, now)
+        if own == "spent":
+            raise OverBudget("the source's budget is used up")
+        shared = budgets.take(workspace, "", events, self.workspace_events_per_minute, now)
+        if shared == "spent":
+            budgets.give_back(workspace, source.key, events, now)
+            raise OverBudget("the workspace's budget is used up")
+        if "uncounted" in (own, shared):
+            self.meter.add("limit_unavailable")
+
     def _pixel(self, request: HttpRequest, place: Place) -> Reply:
         """An event in a query. The image is shown whatever happens; only what may be tried again is no 200."""
         try:
@@ -145,6 +175,9 @@ class Reception:
             _report("not stored", code=error.code, reason=error.message)
             self.meter.add("refused", code=error.code)
             return answers.pixel(503)
+        except OverBudget as error:
+            self.meter.add("refused", code=error.code)
+            return answers.pixel(429)
         except (InvalidInput, Unauthorized) as error:
             _report("pixel refused", code=error.code)
             self.meter.add("refused", code=error.code)

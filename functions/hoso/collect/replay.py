@@ -40,9 +40,9 @@ def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash)
         payload = repaired.get(index, row["payload"])
         numbers = iter(range(1_000_000))
         frame = Frame(
-            received_at=entry["at"],
+            received_at=row.get("at", entry["at"]),
             new_id=lambda index=index, numbers=numbers: f"{entry['id']}-{index}-{next(numbers)}",
-            sent_at=entry.get("sent_at"),
+            sent_at=row.get("sent_at", entry.get("sent_at")),
         )
         try:
             raw = _text(payload)

@@ -39,6 +39,9 @@ _KEY_START = "wk_"
 _PREFIX_LENGTH = 11
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
+EVENTS_PER_MINUTE = 600_000
+"""Budget of a source that names none: 10,000 events a second."""
+
 SourceKind = Literal["web", "mobile", "server"]
 
 
@@ -50,6 +53,7 @@ class Source:
     key: str
     name: str
     kind: str
+    events_per_minute: int = EVENTS_PER_MINUTE
 
 
 class WriteKeys:
@@ -86,7 +90,10 @@ class WriteKeys:
             body = self._control.get(held["w"], KIND, held["s"]).body
         except NotFound:
             return None
-        return Source(held["w"], held["s"], body["name"], body["kind"]) if body["enabled"] else None
+        if not body["enabled"]:
+            return None
+        budget = body.get("events_per_minute") or EVENTS_PER_MINUTE
+        return Source(held["w"], held["s"], body["name"], body["kind"], budget)
 
 
 class SourceAdmin:
@@ -173,7 +180,13 @@ def _digest(write_key: str) -> str:
 
 
 def _shown(key: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"key": key, "name": body["name"], "kind": body["kind"], "enabled": body["enabled"]}
+    return {
+        "key": key,
+        "name": body["name"],
+        "kind": body["kind"],
+        "enabled": body["enabled"],
+        "events_per_minute": body.get("events_per_minute") or EVENTS_PER_MINUTE,
+    }
 
 
 def _shown_keys(keys: list[dict[str, Any]]) -> list[dict[str, Any]]:

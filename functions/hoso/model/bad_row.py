@@ -11,7 +11,9 @@ class BadRow:
     """One refused event or record.
 
     ``index`` is its place in the request or record. ``payload`` is its JSON value, or its text where it cannot be
-    parsed, or its bytes (stored as ``{"base64": …}``).
+    parsed, or its bytes (stored as ``{"base64": …}``). ``at`` and ``sent_at`` (UTC ms) are its time of receipt and the
+    client's clock at the sending, where they differ from those of its entry: a replay corrects the event's time by
+    them. ``first`` tells of the event whose message id this one uses.
     """
 
     index: int
@@ -19,3 +21,6 @@ class BadRow:
     code: str
     reason: str
     payload: Any
+    at: int | None = None
+    sent_at: int | None = None
+    first: dict[str, Any] | None = None

@@ -243,6 +243,10 @@ class Table:
         """Write a whole item. Raises ``Refused`` when the condition does not hold."""
         self._call("put_item", Item=to_wire(item), **(condition.wire() if condition else {}))
 
+    def update(self, change: Update) -> None:
+        """Change attributes of one item. Raises ``Refused`` when the condition does not hold."""
+        self._call("update_item", Key=_key(change.key), **change.wire())
+
     def delete(self, key: Key, condition: Condition | None = None) -> None:
         """Remove an item. Raises ``Refused`` when the condition does not hold."""
         self._call("delete_item", Key=_key(key), **(condition.wire() if condition else {}))

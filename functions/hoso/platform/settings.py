@@ -36,6 +36,10 @@ class Settings(BaseModel):
     """Address under which the world reaches the ingest API; empty means: as the request says."""
     config_ttl_ms: int = 5_000
     """How long a process may use a control document before it reads again (write keys: at most 60 s)."""
+    workspace_events_per_minute: int = 6_000_000
+    """Budget of all sources of a workspace together; each source has its own besides."""
+    new_profiles_per_hour: int = 1_000_000
+    """New people that a workspace may get in an hour; events of further ones wait in quarantine, stage ``flood``."""
     dedupe_days: int = 7
     timeline_days: int = 400
     outbound_http: bool = False

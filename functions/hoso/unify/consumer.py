@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Key
 from hoso.platform.log import logger
 from hoso.unify.aside import DUPLICATE, Quarantine, event_row, record_row
+from hoso.unify.flood import FloodGate
 from hoso.unify.fragments import Fragment
 from hoso.unify.history import ask_pages, rebuild_meters
 from hoso.unify.identities import Identities
@@ -40,7 +42,7 @@ _CAUTION = 3
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one batch, for its log line."""
+    """Counts of one batch, for its log line. ``new`` are the hubs that were met for the first time, by workspace."""
 
     records: int = 0
     events: int = 0
@@ -49,6 +51,7 @@ class Tally:
     aside: int = 0
     retries: int = 0
     transitions: int = 0
+    new: Counter[str] = field(default_factory=Counter[str])
     failed: set[int] = field(default_factory=set[int])
 
     def summary(self) -> dict[str, int]:
@@ -78,6 +81,7 @@ class Consumer:
         *,
         keep_days: int,
         dedupe_days: int,
+        gate: FloodGate | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
@@ -87,6 +91,7 @@ class Consumer:
         self._clock = clock
         self._keep_days = keep_days
         self._dedupe_days = dedupe_days
+        self._gate = gate
         self._sleep = sleep
 
     def consume(self, raw: Sequence[Mapping[str, Any]], remaining_ms: Callable[[], int]) -> Tally:
@@ -103,12 +108,29 @@ class Consumer:
                 self._fail(groups[start:], tally)
                 break
             try:
-                self._work_off(chunk, remaining_ms, tally)
+                self._let_in(chunk, remaining_ms, tally)
             except Transient:
                 self._fail(groups[start + CHUNK :], tally)
                 break
             slowest_ms = max(slowest_ms, began - remaining_ms())
         return tally
+
+    def _let_in(self, groups: list[Group], remaining_ms: Callable[[], int], tally: Tally) -> None:
+        """Apply a chunk; hubs over the cap on new profiles are set aside."""
+        if self._gate is None:
+            self._work_off(groups, remaining_ms, tally)
+            return
+        now, before = self._clock(), tally.new.copy()
+        good, over, taken = self._gate.enter(groups, now)
+        try:
+            tally.aside += self._gate.set_aside(over)
+        except Exception as error:
+            self._report(error)
+            self._fail(over, tally)
+        try:
+            self._work_off(good, remaining_ms, tally)
+        finally:
+            self._gate.leave(taken, tally.new - before, now)
 
     def _work_off(self, groups: list[Group], remaining_ms: Callable[[], int], tally: Tally) -> None:
         """Apply a chunk; what fails together is tried again alone, so that one person cannot fail the others."""
@@ -287,7 +309,7 @@ class Consumer:
         record = part.group.deliveries[0].record
         for stage, odd in (("consume", False), (DUPLICATE, True)):
             rows = [
-                event_row(aside.place.position, aside.event, aside.code, part.blob(aside))
+                event_row(aside.place.position, aside.event, aside.code, part.delivery(aside), aside.first)
                 for aside in part.aside
                 if (aside.code == DUPLICATE) is odd
             ]
@@ -309,7 +331,7 @@ class Consumer:
         """A person's records that the table will never take: keep them aside and go on."""
         record = group.deliveries[0].record
         rows = [
-            event_row(position, event, error.code, delivery.blob)
+            event_row(position, event, error.code, delivery)
             for delivery in group.deliveries
             for position, event in enumerate(delivery.record.events)
         ]
@@ -340,4 +362,5 @@ def _count(unit: Unit, tally: Tally) -> None:
         tally.fresh += part.fresh
         tally.repeats += part.repeats
         tally.aside += len(part.aside)
+        tally.new[unit.workspace] += part.hot_item is None and part.changed
     tally.transitions += len(unit.settled.outbox) if unit.settled else 0

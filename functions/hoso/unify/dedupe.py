@@ -94,12 +94,14 @@ class Sorted:
     """The verdict over arriving events, by their position in the list that was asked about.
 
     ``fresh`` change state; ``repeats`` were here before, equal; ``conflicts`` use the id of another event for other
-    content: they are kept aside and counted; ``entries`` is what the ring has to remember.
+    content: they are kept aside and counted, ``firsts`` tells of the other one; ``entries`` is what the ring has to
+    remember.
     """
 
     fresh: list[int] = field(default_factory=list[int])
     repeats: list[int] = field(default_factory=list[int])
     conflicts: list[int] = field(default_factory=list[int])
+    firsts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     entries: list[tuple[bytes, int | None]] = field(default_factory=list[tuple[bytes, int | None]])
 
 
@@ -137,6 +139,7 @@ def sort(ring: Ring, arrivals: Iterable[Arrival], stored: Mapping[bytes, Event])
                 continue
             flagged.add(mark)
             answer.conflicts.append(position)
+            answer.firsts.append(told_of(original, event))
             answer.entries.append((mark, None))
             continue
         if digest in held and digest not in met and original is None:
@@ -147,6 +150,19 @@ def sort(ring: Ring, arrivals: Iterable[Arrival], stored: Mapping[bytes, Event])
         answer.fresh.append(position)
         answer.entries.append((digest, client_time(event, received_at)))
     return answer
+
+
+def told_of(first: Event, other: Event) -> dict[str, Any]:
+    """The event that was here first, as the quarantine shows it beside another one that uses its message id: name,
+    time (UTC ms), hash of id and content, and the members in which the two differ (at most 20)."""
+    mine, its = _content(first)[1], _content(other)[1]
+    differs = sorted(name for name in {*mine, *its} if mine.get(name, ...) != its.get(name, ...))
+    return {
+        "event": first.name,
+        "ts": first.ts,
+        "content": content_hash(first).hex(),
+        "differs": [name[:100] for name in differs[:20]],
+    }
 
 
 def _content(event: Event) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from hoso.segment.live import CONSENT
 from hoso.unify import consent, dedupe, pages, traits
 from hoso.unify.dedupe import Arrival
 from hoso.unify.fragments import COLD_EVENTS, BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of
-from hoso.unify.intake import Group
+from hoso.unify.intake import Delivery, Group
 
 if TYPE_CHECKING:
     from hoso.segment.live import LiveRules
@@ -28,11 +28,13 @@ class Place(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """An event that is kept aside: for which reason, and with which content."""
+    """An event that is kept aside: for which reason, with which content; ``first`` tells of the event
+    whose message id it uses."""
 
     place: Place
     code: str
     event: Event
+    first: Item | None = None
 
 
 @dataclass(slots=True)
@@ -91,9 +93,9 @@ class Part:
         self.hot_item = hot_item
         self.hot = hot_of(hot_item, self.hub)
 
-    def blob(self, aside: Aside) -> bytes:
-        """The record in which an event came that is kept aside."""
-        return self.group.deliveries[aside.place.delivery].blob
+    def delivery(self, aside: Aside) -> Delivery:
+        """The delivery in which an event came that is kept aside."""
+        return self.group.deliveries[aside.place.delivery]
 
     @property
     def needs_cold(self) -> bool:
@@ -148,7 +150,10 @@ class Part:
         self.change = fold(hot, cold, self._news(judged.fresh), rules)
         hot.ring = hot.ring.add(judged.entries)
         hot.conflicts += len(judged.conflicts)
-        self.aside += [Aside(self.places[found], "duplicate", self.arrivals[found][0]) for found in judged.conflicts]
+        self.aside += [
+            Aside(self.places[found], "duplicate", self.arrivals[found][0], first)
+            for found, first in zip(judged.conflicts, judged.firsts, strict=True)
+        ]
         hot.version += 1
         cold.version += self.change.cold
         made = pages.chain(

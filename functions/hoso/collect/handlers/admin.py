@@ -33,6 +33,8 @@ class SourceSettings(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     kind: SourceKind
     enabled: bool = True
+    events_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Budget of the source (security S7); left out: 600,000."""
 
 
 class RepairedRow(BaseModel):
@@ -78,7 +80,7 @@ def _list_sources(request: Request) -> dict[str, Any]:
 def _put_source(request: Request) -> dict[str, Any]:
     actor = request.require("engineer")
     settings = request.parse(SourceSettings)
-    return desk().sources.put(request.path["key"], settings.model_dump(), actor.subject)
+    return desk().sources.put(request.path["key"], settings.model_dump(exclude_none=True), actor.subject)
 
 
 def _new_key(request: Request) -> Answer:

@@ -10,7 +10,9 @@ from typing import Any
 
 from hoso.collect.reception import HttpRequest, Reception
 from hoso.collect.write_keys import WriteKeys
+from hoso.model.time import MINUTE_MS
 from hoso.platform.aws import client
+from hoso.platform.budget import Budgets, counter
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
@@ -20,6 +22,7 @@ from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
 
 _KEPT_HASHES = 20_000
+_COUNTER_TIMEOUT_S = 1.0
 
 
 @metered
@@ -42,6 +45,11 @@ def request_of(event: dict[str, Any]) -> HttpRequest:
     )
 
 
+def _delivery(settings: Settings) -> Table:
+    """The table of the budgets. A request waits for it as little as possible: without an answer it is let in."""
+    return Table(settings.delivery_table, client("dynamodb", read_timeout_s=_COUNTER_TIMEOUT_S, attempts=1))
+
+
 @cache
 def reception() -> Reception:
     """What this process works with, made at its first request."""
@@ -62,5 +70,7 @@ def reception() -> Reception:
         hasher=hasher,
         clock=clock,
         new_id=lambda: str(uuid.uuid4()),
+        budgets=Budgets(counter(_delivery(settings), MINUTE_MS), MINUTE_MS),
+        workspace_events_per_minute=settings.workspace_events_per_minute,
         public_url=settings.public_url,
     )

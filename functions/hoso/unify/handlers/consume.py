@@ -11,13 +11,16 @@ from typing import Any
 
 from hoso.collect.quarantine import quarantine
 from hoso.model.bad_row import BadRow
+from hoso.model.time import HOUR_MS
 from hoso.platform.aws import client
+from hoso.platform.budget import Budgets, counter
 from hoso.platform.log import logger
 from hoso.platform.metrics import meter, metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.unify.build import Parts
 from hoso.unify.consumer import Consumer
+from hoso.unify.flood import FloodGate
 
 _GC_THRESHOLDS = (200_000, 50, 1_000)
 """A batch makes hundreds of thousands of objects and no cycles; with Python's defaults the collector walks all of them
@@ -51,6 +54,7 @@ def consumer() -> Consumer:
         quarantine(objects, workspace or settings.workspace, stage, source, at, rows)
         meter().add("quarantined", len(rows), stage=stage)
 
+    budgets = Budgets(counter(parts.store.delivery, HOUR_MS), HOUR_MS)
     return Consumer(
         parts.store,
         parts.identities,
@@ -59,4 +63,5 @@ def consumer() -> Consumer:
         parts.clock,
         keep_days=settings.timeline_days,
         dedupe_days=settings.dedupe_days,
+        gate=FloodGate(budgets, settings.new_profiles_per_hour, parts.store, keep),
     )
