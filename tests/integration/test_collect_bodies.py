@@ -197,13 +197,6 @@ def test_s6_a_bomb_of_300_mb_is_refused_within_100_ms(shared: World, encoding: s
     assert (reply["statusCode"], says(reply)["code"]) == (400, "body_too_large")
 
 
-@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip", "deflate, gzip", "br", "zstd", "compress"])
-def test_s6_an_encoding_applied_twice_or_not_known_is_415(shared: World, encoding: str) -> None:
-    headers = {"content-encoding": encoding}
-    reply = shared.send("/v1/batch", {"batch": [track()]}, key=shared.keys["web"], headers=headers)
-    assert (reply["statusCode"], says(reply)["code"]) == (415, "unsupported_encoding")
-
-
 def sized(size: int, char: str = "x") -> bytes:
     """An event of exactly this many bytes."""
     event = orjson.dumps(track() | {"properties": {"text": "@"}})
