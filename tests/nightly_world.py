@@ -86,10 +86,10 @@ def night(folder: Path) -> Iterator[Night]:
     """The world with its steps."""
     with unify_world(folder) as world:
         archive._tools.cache_clear()
-        nightly.run_of.cache_clear()
+        nightly.steps_of.cache_clear()
         yield Night(world)
     archive._tools.cache_clear()
-    nightly.run_of.cache_clear()
+    nightly.steps_of.cache_clear()
 
 
 def store_of_people(night: Night) -> None:

@@ -12,11 +12,12 @@ from rich.progress import track
 from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
 from hoso.segment.cases import Outcome, run_live, run_sql
-from infra.cli import show
+from infra.cli import segment_work, show
 from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, DataOption, JsonOption, UrlOption, connect
 
 app = typer.Typer()
+segment_work.register(app)
 LimitOption = Annotated[int, typer.Option("--limit", help="At most so many.")]
 
 
@@ -32,7 +33,7 @@ def list_segments(data: DataOption = None, url: UrlOption = None, json_: JsonOpt
     """All segments, each as a sentence."""
     with connect(data, url) as connection:
         items = connection.pages("/v1/segments")
-        show.rows(items, ["key", "revision", "name", "sentence"], as_json=json_, title="segments")
+        show.rows(items, ["key", "state", "revision", "name", "sentence"], as_json=json_, title="segments")
 
 
 @app.command()

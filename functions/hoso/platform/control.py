@@ -66,6 +66,18 @@ class ControlStore:
             raise NotFound(f"no {kind} has the key {key}")
         return _document(kind, item)
 
+    def revision(self, workspace: str, kind: str, key: str, revision: int) -> Document:
+        """One revision of a document, also of one that is out of use. Raises ``NotFound``."""
+        item = self._table.get((f"{workspace}#{kind}#revisions", f"{key}#{revision:06d}"))
+        if item is None:
+            raise NotFound(f"{kind} {key} has no revision {revision}")
+        return _document(kind, item)
+
+    def revisions(self, workspace: str, kind: str, key: str) -> list[Document]:
+        """All revisions of a document, the newest first."""
+        found = self._table.query_all(f"{workspace}#{kind}#revisions", prefix=f"{key}#", reverse=True)
+        return [_document(kind, item) for item in found]
+
     def put(
         self,
         workspace: str,

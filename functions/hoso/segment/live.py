@@ -7,7 +7,7 @@ than the ``received_at`` of any folded event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -62,9 +62,13 @@ CONSENT, IDENTIFIERS, LISTS, SCORES, SUPPRESSED = "$consent", "$identifiers", "$
 
 
 class LiveRules:
-    """Compiled segments. ``version`` changes when the set of documents or the engine does."""
+    """Compiled segments. ``version`` changes when the set of documents or the engine does.
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    ``paused`` segments are never told: their verdicts are *spilled*, so that the last answer stands. Others may refer
+    to them all the same.
+    """
+
+    def __init__(self, segments: Sequence[Segment], paused: Collection[str] = ()) -> None:
         known = {segment.key: segment for segment in segments}
         for segment in segments:
             check_references(segment, known)
@@ -74,6 +78,7 @@ class LiveRules:
         meters = registry.build()
         self.segments = tuple(segments)
         self.keys = frozenset(known)
+        self.paused = frozenset(paused)
         self.version = _fingerprint([segment.model_dump(mode="json", by_alias=True) for segment in segments])
         self.signature = _fingerprint([meter.id for meter in meters])[:8]
         self.meter_ids = tuple(meter.id for meter in meters)
@@ -122,18 +127,21 @@ class LiveRules:
         verdicts: dict[str, Verdict] = {}
         for key in wanted:
             leaf = self._leaves.get(key)
-            if leaf is not None:
+            if key in self.paused:
+                verdicts[key] = _LEFT_AS_IT_IS
+            elif leaf is not None:
                 holds, until = leaf(person, as_of)
                 verdicts[key] = Verdict(holds is True, None if until >= NEVER else until, holds is None)
         return verdicts
 
 
 _NOBODY = Verdict(False, None)
+_LEFT_AS_IT_IS = Verdict(False, None, spilled=True)
 
 
-def compile_live(segments: Sequence[Segment]) -> LiveRules:
+def compile_live(segments: Sequence[Segment], paused: Collection[str] = ()) -> LiveRules:
     """Compile segments, the ones that they refer to among them. Raises ``InvalidSegment`` for a broken reference."""
-    return LiveRules(segments)
+    return LiveRules(segments, paused)
 
 
 class _Compiler:

@@ -7,7 +7,7 @@ was overtaken cannot touch the files of its successor, and its lease does not le
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,10 @@ class Nightly:
         self._bucket = bucket
 
     def compact(self, given: Mapping[str, Any]) -> Json:
-        """Take the lease, compact the days of the archive, name the files that hold the events up to ``as_of``."""
+        """Take the lease, compact the days of the archive, name the files that hold the events up to ``as_of``.
+
+        With ``segments`` (keys) the run is a *backfill*: it looks at these alone and leaves the archive as it is.
+        """
         workspace = self._lease.workspace
         now = self._clock()
         as_of = parse_instant(given.get("as_of"))
@@ -63,17 +66,21 @@ class Nightly:
             raise InvalidInput("as_of must be a date-time that has come", hint="write such as 2026-11-22T19:00:00Z")
         text = format_instant(as_of)
         token = self._lease.acquire(str(given.get("execution") or f"{workspace}-{text}"), now)
+        only: list[str] | None = given.get("segments")
         archive = Archive(self._objects, workspace)
         days = archive.days(text[:10])
-        compacted = sum([archive.compact(day) for day in days])
+        compacted = sum([archive.compact(day) for day in days]) if only is None else 0
+        name = text[:10] if only is None else str(given["lease"])
         run: Json = {
             "as_of": text,
             "workspace": workspace,
-            "run": f"{workspace}-{text[:10]}",
+            "run": f"{workspace}-{name}",
+            "lease": self._lease.name,
             "token": token,
             "bucket": self._bucket,
-            "prefix": f"nightly/{workspace}/{text[:10]}/{token}/",
+            "prefix": f"nightly/{workspace}/{name}/{token}/",
             "compacted": compacted,
+            "segments": only,
         }
         self._put(run, "archive.json", [key for day in days for key in archive.files(day)])
         return run
@@ -86,6 +93,7 @@ class Nightly:
             {
                 "document": segment.model_dump(mode="json", by_alias=True, exclude_none=True),
                 "revision": book.revisions[segment.key],
+                "paused": segment.key in book.rules.paused,
             }
             for segment in book.rules.segments
         ]
@@ -93,7 +101,7 @@ class Nightly:
         with tempfile.TemporaryDirectory(prefix="hoso-") as folder:
             people, fragments = Path(folder) / "people.parquet", Path(folder) / "fragments.parquet"
             found = self._people.everyone(run["workspace"])
-            number = write_people(_snapped(found, book.rules, _instant(run)), people, fragments)
+            number = write_people(snapped(found, book.rules, _instant(run)), people, fragments)
             for file in (people, fragments):
                 with file.open("rb") as body:
                     self._objects.put(run["prefix"] + file.name, body, PARQUET)
@@ -105,11 +113,15 @@ class Nightly:
         held = self._get(run, "segments.json")
         segments = [read_segment(one["document"]) for one in held]
         revisions = {one["document"]["key"]: one["revision"] for one in held}
-        totals = Totals(members=dict.fromkeys(sorted(revisions), 0))
+        paused = {one["document"]["key"] for one in held if one.get("paused")}
+        only: list[str] | None = run.get("segments")
+        told = (revisions.keys() if only is None else revisions.keys() & set(only)) - paused
+        totals = Totals(members=dict.fromkeys(sorted(told), 0))
         keys = [run["prefix"] + name for name in ("people.parquet", "fragments.parquet")]
         with local_copies(self._objects, [*keys, *self._get(run, "archive.json")]) as (people, fragments, *events):
-            found = answers(segments, _instant(run), events, people, fragments)
-            batches = self._put_batches(run, _work(found, totals, revisions), revisions)
+            found = answers(segments, _instant(run), events, people, fragments, told)
+            work = _work(found, totals, revisions, lambda key: key not in paused if only is None else key in told)
+            batches = self._put_batches(run, work, revisions)
         self._put(run, "batches.json", [{"key": key} for key in batches])
         self._put(run, "totals.json", asdict(totals))
         return {**run, "batches": len(batches), "batches_key": run["prefix"] + "batches.json"}
@@ -162,8 +174,11 @@ class Nightly:
             "failed": len(failed),
             "failed_people": failed,
         }
-        key = f"nightly/{run['workspace']}/{run['as_of'][:10]}/report.json"
+        key = f"{run['prefix'].rstrip('/').rpartition('/')[0]}/report.json"
         self._objects.put(key, orjson.dumps(report), JSON)
+        if run.get("segments") is None:
+            latest = {name: run[name] for name in ("as_of", "prefix", "people")}
+            self._objects.put(latest_key(run["workspace"]), orjson.dumps(latest), JSON)
         self._lease.release(run["token"], self._clock())
         figures = {name: value for name, value in report.items() if isinstance(value, int)}
         logger("segment").info("nightly", extra=figures)
@@ -210,19 +225,21 @@ class Nightly:
             nonlocal after
             self._lease.check(run["token"])
             live = self._people.verdicts(profile, at)
-            present = self._people.book(workspace).revisions
+            book = self._people.book(workspace)
+            present, paused = book.revisions, book.rules.paused
             held = profile.person.memberships
             after = set() if profile.exists else None
             for key, verdict in live.items():
                 asked = revisions.get(key) == present.get(key) and profile.pid == pid
-                if verdict.spilled and asked:
+                if verdict.spilled and asked and key not in paused:
                     live[key] = Verdict(key in nightly, verdict.until)
                 if after is not None and (live[key].member if not live[key].spilled else key in held):
                     after.add(key)
             return live
 
         try:
-            self._people.apply_verdicts(workspace, pid, decide, as_of=at, kind="nightly", every=True)
+            kind = "nightly" if run.get("segments") is None else "rule"
+            self._people.apply_verdicts(workspace, pid, decide, as_of=at, kind=kind, every=True)
         except NotFound:
             return None
         return after
@@ -266,7 +283,13 @@ class Nightly:
         return orjson.loads(self._objects.get(run["prefix"] + name))
 
 
-def _snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator[Snapped]:
+def latest_key(workspace: str) -> str:
+    """The object that tells where the last whole snapshot of a workspace lies: ``{"as_of", "prefix", "people"}``."""
+    return f"nightly/{workspace}/latest.json"
+
+
+def snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator[Snapped]:
+    """People as a snapshot keeps them; those who went elsewhere are left out."""
     for profile in people:
         if not profile.exists or profile.person.moved_to is not None:
             continue
@@ -278,16 +301,18 @@ def _snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterato
             [fragment.hot.hub for fragment in profile.fragments if fragment.hot.version],
             {key: held.revision for key, held in profile.person.memberships.items()},
             None if stale else [key for key, verdict in verdicts.items() if verdict.member],
-            [key for key, verdict in verdicts.items() if verdict.spilled],
+            [key for key, verdict in verdicts.items() if verdict.spilled and key not in rules.paused],
             profile.totals["events"],
         )
 
 
-def _work(found: Iterable[Answer], totals: Totals, revisions: Mapping[str, int]) -> Iterator[Answer]:
+def _work(
+    found: Iterable[Answer], totals: Totals, revisions: Mapping[str, int], looks_at: Callable[[str], bool]
+) -> Iterator[Answer]:
     """The people who need work; everybody is counted on the way."""
     for answer in found:
         count(totals, answer)
-        if needs_work(answer, revisions):
+        if needs_work(answer, revisions, looks_at):
             yield answer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,17 +95,22 @@ def write_people(people: Iterable[Snapped], people_file: Path, fragments_file: P
 
 
 def answers(
-    segments: Sequence[Segment], as_of: int, events: Sequence[Path], people: Path, fragments: Path
+    segments: Sequence[Segment],
+    as_of: int,
+    events: Sequence[Path],
+    people: Path,
+    fragments: Path,
+    told: Collection[str] | None = None,
 ) -> Iterator[Answer]:
-    """What the batch engine says of everybody at ``as_of``."""
+    """What the batch engine says of everybody at ``as_of``, of the segments ``told`` (all when None)."""
     with connect() as connection:
         connection.execute(f"SET temp_directory = '{people.parent}'")
-        _make_views(connection, events, people, fragments)
+        make_views(connection, events, people, fragments)
         known = "SELECT profile_id, count(DISTINCT message_id) AS n FROM events WHERE received_at <= ? GROUP BY 1"
         connection.execute(f"CREATE TABLE seen AS {known}", [as_of])
         columns: Mapping[str, str] = {}
-        if segments:
-            batch = compile_batch(segments, as_of, DuckDb())
+        if segments and (told is None or told):
+            batch = compile_batch(segments, as_of, DuckDb(), keys=None if told is None else sorted(told))
             columns = batch.columns
             connection.execute(f"CREATE TABLE answers AS {batch.sql()}")
         else:
@@ -121,8 +126,8 @@ def answers(
                     profile_id,
                     frozenset(key for key, flag in zip(keys, flags, strict=True) if flag),
                     orjson.loads(memberships),
-                    None if live is None else frozenset(orjson.loads(live)),
-                    frozenset(orjson.loads(spilled)),
+                    None if live is None else frozenset(orjson.loads(live)) & columns.keys(),
+                    frozenset(orjson.loads(spilled)) & columns.keys(),
                     complete,
                 )
 
@@ -142,12 +147,14 @@ def count(totals: Totals, answer: Answer) -> None:
         totals.differences += len((answer.live ^ answer.members) - answer.spilled)
 
 
-def needs_work(answer: Answer, revisions: Mapping[str, int]) -> bool:
-    """Whether the stored memberships differ from the answer, or were made by other revisions."""
-    return answer.memberships != {key: revisions[key] for key in answer.members}
+def needs_work(answer: Answer, revisions: Mapping[str, int], looks_at: Callable[[str], bool]) -> bool:
+    """Whether the stored memberships that the run looks at differ from the answer, or are of other revisions."""
+    held = {key: revision for key, revision in answer.memberships.items() if looks_at(key)}
+    return held != {key: revisions[key] for key in answer.members}
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], people: Path, fragments: Path) -> None:
+def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], people: Path, fragments: Path) -> None:
+    """Views ``profiles`` and ``events`` (with their person) over a snapshot and the archive's files."""
     # the names of the files are made by this run; the statements hold no outside text
     connection.execute(f"CREATE VIEW profiles AS FROM read_parquet('{people}')")
     connection.execute(f"CREATE TABLE fragments AS FROM read_parquet('{fragments}')")

@@ -9,8 +9,15 @@ from botocore.exceptions import ClientError
 
 from hoso.model.errors import InvalidInput, NotFound
 from hoso.model.time import format_instant, parse_instant
+from hoso.platform.ids import content_id
+from hoso.platform.objects import Objects
 
 Json = dict[str, Any]
+
+
+def backfill_lease(name: str) -> str:
+    """The lease and the folder of a backfill: its own, so that it neither waits for the nights nor disturbs them."""
+    return f"backfill-{content_id(name)}"
 
 
 class Runs:
@@ -39,6 +46,28 @@ class Runs:
             input=orjson.dumps({"as_of": text, "workspace": self._workspace, "execution": name}).decode(),
         )
         return {"name": name, "as_of": text}
+
+    def backfill(self, segment: str, revision: int, now: int) -> Json:
+        """Start the work of one segment for everybody, beside the nightly runs. Answers the run's name."""
+        name = f"{self._workspace}-backfill-{segment}-{revision}-{now}"[:80]
+        given = {
+            "as_of": format_instant(now),
+            "workspace": self._workspace,
+            "execution": name,
+            "segments": [segment],
+            "lease": backfill_lease(name),
+        }
+        self._states.start_execution(stateMachineArn=self._machine, name=name, input=orjson.dumps(given).decode())
+        return {"name": name, "segment": segment, "as_of": given["as_of"]}
+
+    def progress(self, objects: Objects, name: str) -> Json:
+        """Batches of people that a backfill has, and how many are done."""
+        root = f"nightly/{self._workspace}/{backfill_lease(name)}/"
+        keys = list(objects.keys(root))
+        return {
+            "batches": sum("/batch/" in key for key in keys),
+            "done": sum("/result/" in key for key in keys),
+        }
 
     def show(self, name: str) -> Json:
         """The state of a run, with its report when it has ended well. Raises ``NotFound``."""

@@ -14,7 +14,7 @@ from hoso.model.errors import Conflict, Transient
 from hoso.model.identifiers import Identifier
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import TRANSACTION_LIMIT
-from hoso.segment.person import PersonState, Verdict
+from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.unify.everyone import everyone
 from hoso.unify.fragments import Fragment, New, cold_of, hot_of
 from hoso.unify.history import rebuild_meters
@@ -89,6 +89,12 @@ class People:
     def timeline(self, workspace: str, pid: str) -> Iterator[New]:
         """All events of a person, each once, newest first by event time."""
         return all_events(self._store, workspace, self.load_person(workspace, pid))
+
+    def rule_events(self, workspace: str, profile: Profile) -> Iterator[RuleEvent]:
+        """All events of a person as rules see them, each once, newest first by event time."""
+        for new in all_events(self._store, workspace, profile):
+            event = new.event
+            yield RuleEvent(event.message_id, event.name, event.ts, new.received_at, event.body)
 
     def timeline_page(self, profile: Profile, limit: int, cursor: Cursor | None) -> TimelinePage:
         """At most ``limit`` events of a person, newest first, and the cursor of what follows."""

@@ -11,6 +11,7 @@ from hoso.platform.log import logger
 from hoso.segment.check import check_references, leaves, read_segment
 from hoso.segment.language import EventMeasure, Everyone, HasId, InSegment, Segment, Sequence, Split
 from hoso.segment.live import LiveRules, compile_live
+from hoso.segment.states import segment_states
 
 _IMPERSONAL = (EventMeasure, Sequence, Everyone, Split, HasId)
 
@@ -33,17 +34,23 @@ class Rulebook:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._books: dict[str, tuple[tuple[tuple[str, int], ...], Book]] = {}
+        self._books: dict[str, tuple[tuple[tuple[str, int] | str, ...], Book]] = {}
 
     def book(self, workspace: str) -> Book:
         """The rules of a workspace now."""
-        documents = self._control.all(workspace, "segment")
-        version = tuple(sorted((key, document.revision) for key, document in documents.items()))
+        states = segment_states(self._control, workspace)
+        documents = {
+            key: document
+            for key, document in self._control.all(workspace, "segment").items()
+            if states.get(key) != "archived"
+        }
+        paused = {key for key in documents if states.get(key) == "paused"}
+        version = (*sorted((key, document.revision) for key, document in documents.items()), *sorted(paused))
         held = self._books.get(workspace)
         if held is None or held[0] != version:
             segments = _sound({key: found for key, document in documents.items() if (found := _segment(document))})
             book = Book(
-                compile_live(list(segments.values())),
+                compile_live(list(segments.values()), paused & segments.keys()),
                 {key: documents[key].revision for key in segments},
                 frozenset(key for key in segments if _is_personal(key, segments)),
             )

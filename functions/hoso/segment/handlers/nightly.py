@@ -3,8 +3,9 @@
 ==========  ====================================================  ================================================
 step        input                                                 output
 ==========  ====================================================  ================================================
-compact     ``{"as_of": ISO 8601, "execution"?}``                 the *run*: ``{"as_of", "workspace", "run", "token",
-                                                                  "bucket", "prefix", "compacted"}``
+compact     ``{"as_of": ISO 8601, "execution"?, "segments"?,      the *run*: ``{"as_of", "workspace", "run", "lease",
+            "lease"?}``                                           "token", "bucket", "prefix", "compacted",
+                                                                  "segments"}``
 snapshot    the run                                               the run with ``people``
 evaluate    the run                                               the run with ``batches`` and ``batches_key``: an
                                                                   object of the bucket, a JSON array of ``{"key"}``
@@ -33,33 +34,38 @@ from hoso.unify.build import Parts
 
 def compact(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Take the lease; many small archive files of a day become one."""
-    return run_of(event.get("workspace")).compact(event)
+    return run_of(event.get("workspace"), event.get("lease")).compact(event)
 
 
 def snapshot(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """People, hubs and segments to files."""
-    return run_of(event["workspace"]).snapshot(event)
+    return run_of(event["workspace"], event.get("lease")).snapshot(event)
 
 
 def evaluate(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """All segments for everybody by SQL; the differences in batches."""
-    return run_of(event["workspace"]).evaluate(event)
+    return run_of(event["workspace"], event.get("lease")).evaluate(event)
 
 
 def apply(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Some batches of differences to memberships."""
-    return run_of(event["BatchInput"]["workspace"]).apply(event)
+    return run_of(event["BatchInput"]["workspace"], event["BatchInput"].get("lease")).apply(event)
 
 
 def report(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """The report; fails the run when too many people failed."""
-    return run_of(event["workspace"]).report(event)
+    return run_of(event["workspace"], event.get("lease")).report(event)
+
+
+def run_of(workspace: str | None, lease: str | None = None) -> Nightly:
+    """The steps for a workspace (None: the one of the settings) under a lease (None: the nightly run's)."""
+    return steps_of(workspace or Settings.from_env(os.environ).workspace, lease or LEASE_NAME)
 
 
 @cache
-def run_of(workspace: str | None) -> Nightly:
-    """The steps for a workspace (None: the one of the settings)."""
+def steps_of(workspace: str, lease: str) -> Nightly:
+    """What a process works with for a workspace and a lease, made once."""
     settings = Settings.from_env(os.environ)
     parts = Parts(settings)
-    lease = Lease(Table(settings.delivery_table, client("dynamodb")), workspace or settings.workspace, LEASE_NAME)
-    return Nightly(parts.people, Objects(settings.bucket, client("s3")), lease, parts.clock, settings.bucket)
+    held = Lease(Table(settings.delivery_table, client("dynamodb")), workspace, lease)
+    return Nightly(parts.people, Objects(settings.bucket, client("s3")), held, parts.clock, settings.bucket)

@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
-from hoso.model.errors import InvalidInput, NotFound
-from hoso.model.identifiers import Identifier, normalise
+from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
 from hoso.platform.settings import Settings
 from hoso.platform.web import Request, Router, answer, encode_cursor
 from hoso.unify.build import Parts
 from hoso.unify.fragments import New
+from hoso.unify.lookup import person_named
 from hoso.unify.profiles import Profile, as_json
 from hoso.unify.timeline import Cursor, TimelinePage
 
@@ -67,22 +67,8 @@ def parts() -> Parts:
 def _profile(request: Request) -> Profile:
     """The person in the path: ``type:value``, or a profile id. Raises ``NotFound`` for one nobody heard of."""
     workspace = parts().settings.workspace
-    people = parts().people
-    asked = unquote(request.path.get("id", ""))
-    kind, colon, value = asked.partition(":")
-    if colon:
-        clean = normalise(kind, value, parts().identities(workspace).config)
-        if clean is None:
-            raise InvalidInput("this is no identifier", hint="write TYPE:VALUE, such as email:an@example.vn")
-        hub = Identifier(kind, clean)
-        profile = people.load_person(workspace, people.profile_id(workspace, hub), hub)
-    elif asked.startswith("p_"):
-        profile = people.load_person(workspace, asked)
-    else:
-        raise InvalidInput("this is no identifier", hint="write TYPE:VALUE, or a profile id")
-    if not profile.exists:
-        raise NotFound("nobody is known under this identifier")
-    return profile
+    config = parts().identities(workspace).config
+    return person_named(parts().people, config, workspace, unquote(request.path.get("id", "")))
 
 
 def _page(page: TimelinePage) -> dict[str, Any]:
