@@ -1,7 +1,8 @@
 """What a rule would mean before it is switched on: its size now and over the past, examples, overlap, differences.
 
 All by the batch engine over a picture of the people. Moments of the past are asked with the traits, consent and
-identities of the picture: only the events are those of the past, and whoever shows the curve says so.
+identities of the picture: only the events are those of the past, by their own time whenever they were received (an
+imported history has a curve too), and whoever shows it says so.
 """
 
 from __future__ import annotations
@@ -130,17 +131,23 @@ def _opened(picture: Picture, names: list[str] | None) -> Generator[duckdb.DuckD
     with connect() as database:
         database.execute(f"SET temp_directory = '{picture.people.parent}'")
         make_views(database, picture.events, picture.people, picture.fragments)
-        if names is not None:
+        if names is None:
+            database.execute("CREATE VIEW named AS FROM events")
+        else:
             database.execute("CREATE TABLE named AS FROM events WHERE event IN (SELECT unnest(?))", [names])
+        database.execute("CREATE VIEW by_time AS SELECT * REPLACE (ts AS received_at) FROM named")
         yield database
     # the names of tables and columns below are made here; documents reach the database as compiled expressions only
 
 
 def _answer(
-    database: duckdb.DuckDBPyConnection, table: str, segments: list[Segment], columns: Mapping[str, str], as_of: int
+    database: duckdb.DuckDBPyConnection,
+    table: str,
+    segments: list[Segment],
+    columns: Mapping[str, str],
+    as_of: int,
+    events: str = "named",
 ) -> None:
-    named = database.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'named'").fetchone()
-    events = "named" if named and named[0] else "events"
     batch = compile_batch(segments, as_of, DuckDb(), keys=list(columns), events=events)
     picks = ", ".join(f"{batch.columns[key]} AS {name}" for key, name in columns.items())
     database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT profile_id, {picks} FROM ({batch.sql()})")  # noqa: S608
@@ -149,7 +156,7 @@ def _answer(
 def _history(database: duckdb.DuckDBPyConnection, segments: list[Segment], key: str, as_of: int) -> Iterator[Json]:
     for days in range(HISTORY_DAYS, -1, -HISTORY_STEP_DAYS):
         moment = as_of - days * DAY_MS
-        _answer(database, "past", segments, {key: "member"}, moment)
+        _answer(database, "past", segments, {key: "member"}, moment, "by_time")
         (size,) = _row(database, "SELECT count(*) FILTER (WHERE member) FROM past")
         yield {"at": format_instant(moment), "size": size}
 
