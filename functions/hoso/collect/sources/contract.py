@@ -1,0 +1,150 @@
+"""What a webhook source is made of: how a delivery is verified, what it means, and what its sender wants to hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from hoso.model.errors import HosoError
+
+Json = dict[str, Any]
+Reply = dict[str, Any]
+
+JSON_TYPE = "application/json"
+SIGNING = "signing"
+"""The use of a secret that deliveries are verified with."""
+
+
+class Unverified(HosoError):
+    """Nothing proves that the delivery comes from its sender (answers 401)."""
+
+    code = "bad_signature"
+
+
+class Replayed(Unverified):
+    """The signature is good, but its time is outside the window."""
+
+    code = "replayed"
+
+
+class Contradicted(HosoError):
+    """A transaction that is known says another amount than before."""
+
+    code = "amount_mismatch"
+
+
+class Settings(BaseModel):
+    """Settings of a kind that has none; those of the others extend it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HookSource:
+    """An enabled webhook source. ``secrets`` are its live secrets by use, newest first."""
+
+    workspace: str
+    key: str
+    kind: str
+    settings: Mapping[str, Any]
+    secrets: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+    @property
+    def signing(self) -> Sequence[str]:
+        """What deliveries are verified with, newest first."""
+        return self.secrets.get(SIGNING, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request of a sender. ``query`` and ``body`` are as they came over the wire, header names in lower case.
+
+    ``addresses`` are the forms that the called URL may have had for the sender, the most trusted first. ``now`` is the
+    time of receipt (UTC ms).
+    """
+
+    source: HookSource
+    method: str
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+    now: int
+    addresses: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that a delivery tells.
+
+    ``body`` is a call of the tracking API less its message id; ``key`` is what tells it from every other of the same
+    source, the same in every repetition; ``external_id`` is the sender's own name for it; ``at`` is when it happened.
+    """
+
+    body: Json
+    key: str
+    external_id: str
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a sender's repetition is recognised, for senders that are told so: key of the transaction, and its amount."""
+
+    key: str
+    amount: str
+
+
+def _no_check(_delivery: Delivery) -> Reply | None:
+    return None
+
+
+def _stored(_delivery: Delivery, _duplicate: bool) -> Reply:
+    return reply(200, {"success": True})
+
+
+def _refused(_delivery: Delivery, error: HosoError, status: int) -> Reply:
+    return reply(status, {"success": False, "code": error.code, "message": error.message})
+
+
+@dataclass(frozen=True, slots=True)
+class HookKind:
+    """A sender.
+
+    ``verify`` raises ``Unverified`` unless the delivery is the sender's. ``facts`` are what it tells; it raises
+    ``InvalidInput`` when it cannot be read, and an entry of the list may be one such error. ``greet`` answers a check
+    of the address before anything is verified (None: it is no check). ``stored`` and ``refused`` make the answers.
+    ``seen`` names the transaction, for senders that want to hear of duplicates. ``uses`` are the uses of its secrets,
+    ``needs_secret`` tells that without a secret for signing nothing can be verified.
+    """
+
+    name: str
+    verify: Callable[[Delivery], None]
+    facts: Callable[[Delivery], Sequence[Fact | HosoError]]
+    methods: frozenset[str] = frozenset({"POST"})
+    greet: Callable[[Delivery], Reply | None] = _no_check
+    stored: Callable[[Delivery, bool], Reply] = _stored
+    refused: Callable[[Delivery, HosoError, int], Reply] = _refused
+    seen: Callable[[Delivery], Seen] | None = None
+    settings: type[BaseModel] = Settings
+    uses: tuple[str, ...] = (SIGNING,)
+    needs_secret: bool = True
+    keeps_refused: bool = True
+    """Whether the quarantine may hold what of this sender was refused."""
+    check_secret: Callable[[str], str] | None = None
+    """The form a secret must have: answers it cleaned, raises ``ValueError``."""
+    new_secret: Callable[[], str] | None = None
+    """Makes a secret, where we may choose it."""
+
+
+def reply(status: int, body: Any) -> Reply:
+    """A JSON answer."""
+    return {"statusCode": status, "headers": {"content-type": JSON_TYPE}, "body": orjson.dumps(body).decode()}
+
+
+def text(status: int, body: str, kind: str = "text/plain; charset=utf-8") -> Reply:
+    """An answer of another media type."""
+    return {"statusCode": status, "headers": {"content-type": kind, "x-content-type-options": "nosniff"}, "body": body}
