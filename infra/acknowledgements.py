@@ -27,6 +27,9 @@ NO_AUTHORIZER = (
 )
 PLUS_TIER = "Threat protection of Cognito is a paid plan; sign-in needs a second factor and nobody signs up alone."
 LAST_QUEUE = "This is the queue of last resort; the runbook says how its messages are redriven."
+NO_HOOK_AUTHORIZER = (
+    "Senders of webhooks sign what they send, or prove themselves by an address nobody guesses; the function checks it."
+)
 BUS_QUEUE = "This is the dead-letter queue of the bus, which the rule does not look for."
 QUEUE_REDRIVE = "What fails stays in the queue and goes to its dead letters by the queue's own redrive policy."
 
@@ -34,6 +37,7 @@ QUEUE_REDRIVE = "What fails stays in the queue and goes to its dead letters by t
 WORK = ("archive/", "archive-compact/", "nightly/")
 PREFIXES: dict[str, Sequence[str]] = {
     "CollectFunction": ("quarantine/",),
+    "HookFunction": ("quarantine/",),
     "ArchiveFunction": ("archive/", "quarantine/", "aws/lambda/"),
     "CollectAdminFunction": ("quarantine/",),
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
@@ -64,6 +68,8 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
     yield parts.data.bus_failed, "AwsSolutions-SQS3", BUS_QUEUE
     yield parts.data.bus_failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
     yield parts.collect.route, "AwsSolutions-APIG4", NO_AUTHORIZER
+    for route in parts.collect.hook_routes:
+        yield route, "AwsSolutions-APIG4", NO_HOOK_AUTHORIZER
     yield from _nightly(parts.segment, files)
     for _, capability in parts.named():
         yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE

@@ -11,6 +11,7 @@ from infra.cli.connection import CommandError
 from infra.cli.identity import app as identity_app
 from infra.cli.segments import app as segments_app
 from infra.cli.show import errors
+from infra.cli.sources import app as sources_app
 
 app = typer.Typer(
     name="hoso",
@@ -22,6 +23,8 @@ for module in (run, query, operate):
     module.register(app)
 app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
+
+app.add_typer(sources_app, name="sources", help="Webhook sources: addresses and secrets.")
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ class CollectStack(CapabilityStack):
             scope, id, data=data, parameters=parameters, analytics=True, description="Hoso: collect", **more
         )
         self._ingest()
+        self._hooks()
         self._archive()
         self._admin()
 
@@ -85,6 +86,61 @@ class CollectStack(CapabilityStack):
             self._own_domain()
         address = self.parameters.ingest_url or self.api.api_endpoint
         cdk.CfnOutput(self, "IngestUrl", value=address, description="Host for the SDKs")
+
+    def _hooks(self) -> None:
+        """Webhooks come to the tracking API's host, to a function of their own."""
+        data = self.data
+        self.hooks = self.function(
+            "HookFunction",
+            Job(
+                handler="hoso.collect.handlers.hooks.handler",
+                description="Webhooks: verify, map, put on the stream",
+                environment={
+                    "control_table": data.control.table_name,
+                    "delivery_table": data.delivery.table_name,
+                    "stream": data.stream.stream_name,
+                    "bucket": data.bucket.bucket_name,
+                    "public_url": self.parameters.ingest_url,
+                },
+                permissions=[
+                    # it faces the world: it reads sources and secrets, and writes neither
+                    allow(["dynamodb:GetItem"], data.control.table_arn),
+                    allow(
+                        ["dynamodb:GetItem", "dynamodb:PutItem"],
+                        data.delivery.table_arn,
+                        conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*#H#*"]}},
+                    ),
+                    allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    quarantine(data),
+                ],
+                timeout_s=15,
+                memory_mb=1024,
+            ),
+        )
+        integration = HttpLambdaIntegration("Hooks", self.hooks.target)
+        self.hook_routes = self.api.add_routes(
+            path="/v1/hooks/{token}",
+            methods=[api.HttpMethod.GET, api.HttpMethod.HEAD, api.HttpMethod.POST],
+            integration=integration,
+        )
+        self.function(
+            "HookAdminFunction",
+            Job(
+                handler="hoso.collect.handlers.hook_admin.handler",
+                description="Admin API: webhook sources, their addresses and secrets",
+                environment={"control_table": data.control.table_name, "public_url": self.parameters.ingest_url},
+                permissions=[*read_control(data), items(data.control, "Put")],
+            ),
+            routes=[
+                "GET /v1/webhook-sources",
+                "GET /v1/webhook-sources/{key}",
+                "PUT /v1/webhook-sources/{key}",
+                "POST /v1/webhook-sources/{key}/secrets",
+                "DELETE /v1/webhook-sources/{key}/secrets/{id}",
+                "POST /v1/webhook-sources/{key}/addresses",
+                "DELETE /v1/webhook-sources/{key}/addresses/{id}",
+            ],
+        )
 
     def _own_domain(self) -> None:
         domain = api.DomainName(

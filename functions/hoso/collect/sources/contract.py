@@ -63,8 +63,7 @@ class HookSource:
 class Delivery:
     """One request of a sender. ``query`` and ``body`` are as they came over the wire, header names in lower case.
 
-    ``addresses`` are the forms that the called URL may have had for the sender, the most trusted first. ``now`` is the
-    time of receipt (UTC ms).
+    ``address`` is the URL as its sender called it. ``now`` is the time of receipt (UTC ms).
     """
 
     source: HookSource
@@ -73,7 +72,7 @@ class Delivery:
     query: str
     body: bytes
     now: int
-    addresses: Sequence[str] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

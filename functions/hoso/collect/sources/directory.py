@@ -18,8 +18,9 @@ gap (security S3, connectors 0.1).
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,6 +41,7 @@ KNOWN_TTL_MS = 30_000
 UNKNOWN_TTL_MS = 2_000
 PATH = "/v1/hooks/"
 ADDRESS = "address"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _MAX_KEPT = 10_000
 _MIN_SECRET, _MAX_SECRET = 8, 512
 
@@ -99,7 +101,9 @@ class HookAdmin:
     def all(self) -> list[Json]:
         """Every webhook source, by its key; addresses and secrets are masked."""
         found = self._control.all(self._workspace, KIND)
-        return [self._shown(found[key], open_address=False) for key in sorted(found) if found[key].body["kind"] in KINDS]
+        return [
+            self._shown(found[key], open_address=False) for key in sorted(found) if found[key].body["kind"] in KINDS
+        ]
 
     def show(self, key: str) -> Json:
         """One source with its addresses. Raises ``NotFound``."""
@@ -112,6 +116,8 @@ class HookAdmin:
             InvalidInput: names each wrong setting, never its value.
             Conflict: a source of another kind has this key.
         """
+        if _NAME.fullmatch(key) is None:
+            raise InvalidInput("a source's key is 1 to 63 small letters, digits, - or _", code="invalid_key")
         kind = _kind(body["kind"])
         try:
             settings = kind.settings.model_validate(body.get("settings") or {}).model_dump(mode="json")
@@ -126,7 +132,7 @@ class HookAdmin:
         document = self._control.put(self._workspace, KIND, key, stored)
         entry = audit_entry(self._table, self._workspace, self._clock(), actor, "hook.put", key)
         self._table.put(entry.item, ABSENT)
-        if not self._held(key)[1][ADDRESS]:
+        if not self._held(key)[1]["addresses"]:
             self.new_address(key, actor)
         return self._shown(document, open_address=True)
 
@@ -148,7 +154,7 @@ class HookAdmin:
         return {"id": entry_id, "use": use, **({"secret": secret} if made else {})}
 
     def new_address(self, key: str, actor: str) -> Json:
-        """A further address; revoke the old one when the sender calls the new one. Raises ``NotFound``, ``Conflict``."""
+        """A further address, to be called before the old one is revoked. Raises ``NotFound``, ``Conflict``."""
         self._document(key)
         token = secrets.token_urlsafe(24)
         entry_id = self._add(key, "addresses", ADDRESS, token, actor)
@@ -193,8 +199,8 @@ class HookAdmin:
     def _held(self, key: str) -> tuple[int, dict[str, list[Json]]]:
         item = self._table.get(_secret_key(self._workspace, key), consistent=True)
         if item is None:
-            return 0, {"secrets": [], "addresses": [], ADDRESS: []}
-        return item["v"], {"secrets": item["secrets"], "addresses": item["addresses"], ADDRESS: item["addresses"]}
+            return 0, {"secrets": [], "addresses": []}
+        return item["v"], {"secrets": item["secrets"], "addresses": item["addresses"]}
 
     def _document(self, key: str) -> Document:
         document = self._control.get(self._workspace, KIND, key)
@@ -267,6 +273,3 @@ def _digest(token: str) -> str:
 
 def _secret_key(workspace: str, source: str) -> Key:
     return f"{workspace}#secret", f"hook#{source}"
-
-
-__all__: Sequence[str] = ("HookAdmin", "HookSources", "token_of")

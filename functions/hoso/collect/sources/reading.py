@@ -55,6 +55,13 @@ def member(value: object, *names: str) -> Any:
     return value
 
 
+def entries(value: object) -> list[object]:
+    """The value, if it is an array. Raises ``InvalidInput``."""
+    if type(value) is not list:
+        raise InvalidInput("a JSON array is expected", code="invalid_json")
+    return cast("list[object]", value)
+
+
 def objects(value: object) -> list[Json]:
     """The objects of a list; nothing for what is no list."""
     if type(value) is not list:

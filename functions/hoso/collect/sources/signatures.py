@@ -1,4 +1,4 @@
-"""Signatures of webhooks over raw bytes, compared in constant time, two secrets newest first (connectors, 0.1 and 0.3)."""
+"""Signatures of webhooks over raw bytes, in constant time, two secrets newest first (connectors, 0.1 and 0.3)."""
 
 from __future__ import annotations
 

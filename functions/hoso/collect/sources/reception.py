@@ -1,0 +1,224 @@
+"""One delivery of a webhook: whose it is, whether it is genuine, what it tells, and the answer that its sender expects.
+
+Accepted means stored: the events go through the same door and onto the same stream as all others. What is genuine but
+cannot be used goes into quarantine; what is not genuine is counted and dropped (decision 0010).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from hoso.collect.events import Frame
+from hoso.collect.intake import Hash, Sender, take
+from hoso.collect.parse import parse_batch
+from hoso.collect.quarantine import quarantine
+from hoso.collect.sources import kind_of
+from hoso.collect.sources.calls import stamp
+from hoso.collect.sources.contract import Contradicted, Delivery, Fact, HookKind, HookSource, Reply, Unverified, reply
+from hoso.collect.sources.directory import HookSources, token_of
+from hoso.collect.sources.marks import Marks
+from hoso.model.bad_row import BadRow
+from hoso.model.errors import HosoError, InvalidInput, Transient
+from hoso.platform.clock import Clock
+from hoso.platform.metrics import meter
+from hoso.platform.objects import Objects
+from hoso.platform.stream import Stream
+
+STAGE = "collect"
+MAX_BODY_BYTES = 1024 * 1024
+MAX_QUERY_BYTES = 16 * 1024
+MAX_FACTS = 2_500
+_KEPT_HEADERS = re.compile(r"content-type|x-[a-z-]*-(?:topic|event|webhook-id|event-type)|webhook-id")
+
+
+class BodyTooLarge(InvalidInput):
+    """More bytes than any sender has to say at once (answers 413)."""
+
+    code = "body_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class HookReception:
+    """Everything that a delivery needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty."""
+
+    sources: HookSources
+    stream: Stream
+    objects: Objects
+    marks: Marks
+    hasher: Callable[[str], Hash]
+    clock: Clock
+    public_url: str = ""
+
+    def receive(self, event: Mapping[str, Any]) -> Reply:
+        """The answer to an HTTP API event (payload 2.0). Whatever is sent, it is no 5xx unless nothing was stored."""
+        try:
+            token = token_of(event["rawPath"])
+            source = self.sources.find(token) if token else None
+        except Transient:
+            return _unavailable()
+        kind = kind_of(source.kind) if source is not None else None
+        if source is None or kind is None:
+            meter().add("refused", 1, code="unknown_address")
+            return reply(404, {"success": False, "code": "not_found", "message": "no such address"})
+        method: str = event["requestContext"]["http"]["method"]
+        if method not in kind.methods:
+            allowed = ", ".join(sorted(kind.methods))
+            refusal = reply(405, {"success": False, "code": "method_not_allowed", "message": f"use {allowed}"})
+            return {**refusal, "headers": {**refusal["headers"], "allow": allowed}}
+        delivery = _delivery(event, source, method, b"", self.clock(), self.public_url)
+        try:
+            # bounds come before anything is read of the body
+            delivery = replace(delivery, body=_bounded(event))
+            greeting = kind.greet(delivery)
+            return greeting if greeting is not None else self._take(kind, delivery)
+        except Transient as error:
+            _report("not stored", source, error.code)
+            return kind.refused(delivery, error, 503)
+        except HosoError as error:
+            return self._refuse(kind, delivery, error)
+
+    def _take(self, kind: HookKind, delivery: Delivery) -> Reply:
+        """Verify, read, store. Raises what the delivery is refused with."""
+        source = delivery.source
+        if kind.needs_secret and not source.signing:
+            raise Unverified("the source has no secret yet", code="no_secret", hint="set the sender's secret")
+        kind.verify(delivery)
+        seen = None
+        try:
+            seen = kind.seen(delivery) if kind.seen is not None else None
+            known = self.marks.find(source, seen, delivery.now) if seen is not None else None
+            if known:
+                meter().add("duplicates", 1)
+                return kind.stored(delivery, True)
+            if known is False:
+                raise Contradicted("the transaction is known with another amount")
+            facts = kind.facts(delivery)
+            if len(facts) > MAX_FACTS:
+                raise InvalidInput(f"a delivery tells at most {MAX_FACTS} things", code="too_many_events")
+        except Transient:
+            raise
+        except HosoError as error:
+            self._keep(kind, delivery, [_bad(0, error, _payload(delivery))])
+            raise
+        self._store(kind, delivery, facts)
+        if seen is not None:
+            with suppress(Transient):  # without the mark a repetition is stored once more, under the same message id
+                self.marks.put(source, seen, delivery.now)
+        return kind.stored(delivery, False)
+
+    def _store(self, kind: HookKind, delivery: Delivery, facts: Sequence[Fact | HosoError]) -> None:
+        """Put the good facts on the stream, the others into quarantine. Raises when no fact is good."""
+        source = delivery.source
+        calls = [stamp(fact, kind.name, source.key) for fact in facts if isinstance(fact, Fact)]
+        bad = [_bad(index, fact, _payload(delivery)) for index, fact in enumerate(facts) if isinstance(fact, HosoError)]
+        accepted = 0
+        if calls:
+            raw = orjson.dumps({"batch": calls})
+            frame = Frame(delivery.now, lambda: "")  # every call has its message id
+            taken = take(
+                raw, parse_batch(raw), frame, Sender(source.workspace, source.key), self.hasher(source.workspace)
+            )
+            if taken.records:
+                self.stream.put(taken.records)
+            accepted = taken.accepted
+            bad += taken.rejected
+        meter().add("accepted", accepted)
+        if bad:
+            self._keep(kind, delivery, bad)
+            if not accepted:
+                raise InvalidInput(bad[0].reason, code=bad[0].code)
+
+    def _refuse(self, kind: HookKind, delivery: Delivery, error: HosoError) -> Reply:
+        """The answer to what is not taken. Of what is not genuine nothing is kept."""
+        meter().add("refused", 1, code=error.code)
+        _report("refused", delivery.source, error.code)
+        status = 401 if isinstance(error, Unverified) else 413 if isinstance(error, BodyTooLarge) else 400
+        return kind.refused(delivery, error, status)
+
+    def _keep(self, kind: HookKind, delivery: Delivery, rows: list[BadRow]) -> None:
+        """Quarantine rows. Raises ``Transient``: what is neither stored nor kept must come again."""
+        source = delivery.source
+        if not kind.keeps_refused:
+            rows = [replace(row, payload=None) for row in rows]
+        quarantine(self.objects, source.workspace, STAGE, source.key, delivery.now, rows)
+        meter().add("quarantined", len(rows), stage=STAGE)
+
+
+def _delivery(
+    event: Mapping[str, Any], source: HookSource, method: str, body: bytes, now: int, public_url: str
+) -> Delivery:
+    headers: Mapping[str, str] = event.get("headers") or {}
+    query: str = event.get("rawQueryString") or ""
+    tail = event["rawPath"] + (f"?{query}" if query else "")
+    own: str = source.settings.get("called_url") or ""
+    if own:
+        address = own + (f"?{query}" if query else "")
+    else:
+        base = public_url.rstrip("/") or f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}"
+        address = base + tail
+    return Delivery(source, method, headers, query, body, now, address)
+
+
+def _bounded(event: Mapping[str, Any]) -> bytes:
+    """The raw body. Raises ``InvalidInput`` for one that is too large, or packed: signatures are over what was sent."""
+    if len(event.get("rawQueryString") or "") > MAX_QUERY_BYTES:
+        raise BodyTooLarge(f"the query holds more than {MAX_QUERY_BYTES} bytes")
+    given: str = event.get("body") or ""
+    if len(given) > MAX_BODY_BYTES * 4 // 3 + 4:
+        raise BodyTooLarge(f"the body holds more than {MAX_BODY_BYTES} bytes")
+    if event.get("isBase64Encoded"):
+        try:
+            body = b64decode(given)
+        except Base64Error as error:
+            raise InvalidInput("the body is not base64", code="invalid_json") from error
+    else:
+        body = given.encode("utf-8", "surrogatepass")
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"the body holds more than {MAX_BODY_BYTES} bytes")
+    headers: Mapping[str, str] = event.get("headers") or {}
+    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise InvalidInput("a webhook's body is sent as it is, without Content-Encoding", code="unsupported_encoding")
+    return body
+
+
+def _payload(delivery: Delivery) -> Any:
+    """What the quarantine keeps of a genuine delivery: no secret, and of the headers only those that say what it is."""
+    live = [secret for kept in delivery.source.secrets.values() for secret in kept]
+
+    def clean(text: str) -> str:
+        for secret in live:
+            text = text.replace(secret, "…")
+        return text
+
+    return {
+        "hook": delivery.source.kind,
+        "method": delivery.method,
+        "headers": {name: value for name, value in delivery.headers.items() if _KEPT_HEADERS.fullmatch(name)},
+        "query": clean(delivery.query),
+        "body": clean(delivery.body.decode("utf-8", "backslashreplace")),
+    }
+
+
+def _bad(index: int, error: HosoError, payload: Any) -> BadRow:
+    return BadRow(index, None, error.code, error.message, payload)
+
+
+def _unavailable() -> Reply:
+    refusal = reply(503, {"success": False, "code": "unavailable", "message": "try again"})
+    return {**refusal, "headers": {**refusal["headers"], "retry-after": "2"}}
+
+
+def _report(message: str, source: HookSource, code: str) -> None:
+    """A line in the log. It must never cost an event (reliability R56)."""
+    with suppress(Exception):
+        from hoso.platform.log import logger
+
+        logger(STAGE).warning(message, extra={"workspace": source.workspace, "source": source.key, "code": code})
