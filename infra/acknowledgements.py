@@ -43,6 +43,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,
+    "SegmentAdminFunction": WORK,
     "NightlyCompactFunction": WORK,
     "NightlySnapshotFunction": ("nightly/",),
     "NightlyEvaluateFunction": WORK,
