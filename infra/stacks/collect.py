@@ -23,6 +23,11 @@ SDK_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-retry-count", "anonymousid", "sentat"),
     *("rsa-retry-attempt", "rsa-retry-reason", "rsa-since-last-attempt", "rsa-since-first-attempt", "rsa-recovered"),
     *("x-write-key", "x-enable-debug", "x-ip-policy"),
+    # what tools that watch a page add to every fetch of it: a refused preflight would lose the events of such a site
+    *("accept", "accept-language", "content-language", "cache-control", "pragma", "x-requested-with"),
+    *("traceparent", "tracestate", "baggage", "sentry-trace", "newrelic", "x-datadog-origin", "x-datadog-trace-id"),
+    *("x-datadog-parent-id", "x-datadog-sampling-priority", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled"),
+    *("x-amzn-trace-id", "request-id", "request-context"),
 )
 
 

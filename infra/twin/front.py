@@ -119,6 +119,7 @@ def listen(gateway: Gateway, control: Control, port: int) -> Server:
                 self.close_connection = True
                 large = isinstance(error, BodyTooLarge)
                 self._send(HttpResponse.of(413 if large else 400, {"message": _REFUSAL[large]}))
+                self.drain()
                 return
             request = HttpRequest(
                 method=self.command,

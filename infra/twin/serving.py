@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HOST = "127.0.0.1"
 _LINE_LIMIT = 1_024
+_DRAINED_BYTES = 64 * 1024 * 1024
+_DRAINED_S = 1.0
+_PIECE_BYTES = 256 * 1024
 
 
 class BodyTooLarge(Exception):
@@ -45,6 +51,22 @@ class Handler(BaseHTTPRequestHandler):
         if int(length) > limit:
             raise BodyTooLarge
         return self.rfile.read(int(length))
+
+    def drain(self) -> None:
+        """Read on after a refusal, for a while: a client that is still sending would meet a reset, not the answer."""
+        left = _DRAINED_BYTES
+        self.connection.settimeout(_DRAINED_S)
+        with contextlib.suppress(OSError):
+            while left > 0 and (piece := self.rfile.read1(_PIECE_BYTES)):
+                left -= len(piece)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse what is no HTTP, or a method that no gateway knows: in JSON, and never with a page."""
+        self.close_connection = True
+        known = code != HTTPStatus.NOT_IMPLEMENTED
+        status = HTTPStatus(code) if known else HTTPStatus.METHOD_NOT_ALLOWED
+        body = json.dumps({"code": status.phrase.lower().replace(" ", "_"), "message": status.phrase}).encode()
+        self.reply(status, body, {"content-type": "application/json", "connection": "close"})
 
     def _chunks(self, limit: int) -> bytes:
         parts: list[bytes] = []

@@ -6,8 +6,10 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
+from hoso.collect.handlers import ingest
 from tests.collect_world import World, says, track, world
 
 
@@ -200,3 +202,138 @@ def test_source_config_has_what_the_sdk_requires(shared: World, how: str) -> Non
     assert (source["id"], source["enabled"], source["destinations"]) == ("web", True, [])
     assert source["config"]["statsCollection"]["errors"]["enabled"] is False
     assert shared.send("/sourceConfig", method="GET", query="writeKey=unknown")["statusCode"] == 401
+
+
+def test_a_host_with_a_slash_at_its_end_loses_nothing(shared: World) -> None:
+    reply = shared.send("//v1/batch", {"batch": [track() | {"messageId": "two-slashes"}]}, key=shared.keys["web"])
+
+    assert (reply["statusCode"], says(reply)) == (200, {"success": True})
+    assert stored(shared, "two-slashes") == ["two-slashes"]
+
+
+def test_source_config_is_never_kept_for_another_key(shared: World) -> None:
+    headers = shared.send("/sourceConfig", method="GET", key=shared.keys["web"])["headers"]
+
+    assert headers["cache-control"].startswith("private")
+    assert headers["vary"] == "authorization"
+
+
+def test_a_fault_of_the_platform_has_an_error_body_that_every_client_understands(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hoso.collect.reception.take", lambda *_: 1 / 0)
+
+    reply = shared.send("/v1/t", track(), key=shared.keys["web"])
+
+    assert (reply["statusCode"], says(reply)["code"]) == (503, "unavailable")
+    assert reply["headers"]["retry-after"].isdigit()
+    assert "ZeroDivision" not in reply["body"]
+
+
+def pixel_data(raw: bytes) -> str:
+    return "data=" + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+PIXELS = {
+    "/v1/pixel/track": lambda key: pixel_data(
+        orjson.dumps({"writeKey": key, "userId": "u-px", "event": "Email Opened", "messageId": "px-data"})
+    ),
+    "/pixel/v1/track": lambda key: (
+        f"writeKey={key}&userId=u-px&event=Email+Opened&messageId=px-query&properties.campaign=tet"
+    ),
+    "/pixel/v1/page": lambda key: f"writeKey={key}&anonymousId=a-px&messageId=px-page",
+}
+
+
+@pytest.mark.parametrize("path", PIXELS)
+def test_a_pixel_stores_its_event_and_is_an_image(shared: World, path: str) -> None:
+    before = len(shared.events())
+
+    reply = shared.send(path, method="GET", query=PIXELS[path](shared.keys["web"]))
+
+    assert (reply["statusCode"], reply["headers"]["content-type"]) == (200, "image/gif")
+    assert base64.b64decode(reply["body"]).startswith(b"GIF89a")
+    (event,) = shared.events()[before:]
+    assert event["type"] == path.rpartition("/")[2]
+    assert "writeKey" not in event
+
+
+BAD_PIXELS = {
+    "no base64": ("data=%25", False),
+    "no JSON": (pixel_data(b'{"writeKey": "@", '), True),
+    "no object": (pixel_data(b"[]"), False),
+    "too deep": (pixel_data(b'{"writeKey":"@","userId":"u","event":"E","x":%s}' % (b"[" * 60 + b"]" * 60)), True),
+    "long number": (pixel_data(b'{"writeKey":"@","userId":"u","event":"E","x":%s}' % (b"9" * 40)), True),
+    "no id": (pixel_data(b'{"writeKey":"@","event":"E"}'), True),
+    "no key": (pixel_data(b'{"userId":"u","event":"E"}'), False),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PIXELS)
+def test_r5_a_bad_pixel_is_an_image_all_the_same_and_is_kept_aside(shared: World, name: str) -> None:
+    query, quarantined = BAD_PIXELS[name]
+    if query.startswith("data=") and "%" not in query:
+        raw = query.removeprefix("data=")
+        text = base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))
+        query = pixel_data(text.replace(b"@", shared.keys["web"].encode()))
+    before, _ = len(shared.events()), shared.quarantined()
+
+    reply = shared.send("/v1/pixel/track", method="GET", query=query)
+
+    assert (reply["statusCode"], reply["headers"]["content-type"]) == (200, "image/gif")
+    assert len(shared.events()) == before
+    assert len(shared.quarantined()) == quarantined
+
+
+def test_blanks_around_a_single_event_are_no_part_of_its_size(shared: World) -> None:
+    event = orjson.dumps(track() | {"messageId": "padded"})
+
+    reply = shared.send("/v1/t", b"\n" * 20_000 + event + b" " * 20_000, key=shared.keys["web"])
+
+    assert reply["statusCode"] == 200
+    assert stored(shared, "padded") == ["padded"]
+
+
+def consenting(place: World, consent: dict[str, Any]) -> str:
+    body = {"name": "shop", "kind": "web", "consent": consent}
+    assert place.manage("PUT /v1/sources/{key}", body, path={"key": "consenting"})[0] == 200
+    if "consenting" not in place.keys:
+        made = place.manage("POST /v1/sources/{key}/keys", {}, path={"key": "consenting"})[1]
+        place.keys["consenting"] = made["key"]
+    ingest.reception.cache_clear()
+    return place.keys["consenting"]
+
+
+def test_the_settings_tell_the_state_of_consent_before_anybody_was_asked(shared: World) -> None:
+    consent = {"default": "denied", "categories": {"marketing": "denied", "functional": "granted"}}
+    key = consenting(shared, consent)
+
+    settings = says(shared.send(f"/v1/projects/{key}/settings", method="GET"))
+    config = says(shared.send("/sourceConfig", method="GET", query=f"writeKey={key}"))
+
+    assert settings["consent"] == consent
+    assert settings["consentSettings"] == {
+        "allCategories": ["functional", "marketing"],
+        "hasUnmappedDestinations": False,
+    }
+    assert settings["integrations"]["Segment.io"]["consentSettings"] == {"categories": ["functional", "marketing"]}
+    assert list(settings["integrations"]) == ["Segment.io"]
+    assert config["source"]["config"]["consent"] == consent
+
+
+def test_a_source_without_consent_settings_says_unset(shared: World) -> None:
+    settings = says(shared.send(f"/v1/projects/{shared.keys['web']}/settings", method="GET"))
+
+    assert settings["consent"] == {"default": "unset", "categories": {}}
+    assert "consentSettings" not in settings
+
+
+@pytest.mark.parametrize(
+    "consent", [{"default": "maybe"}, {"categories": {"": "granted"}}, {"categories": {"x": "unset"}}, {"other": 1}]
+)
+def test_consent_settings_that_mean_nothing_are_refused(shared: World, consent: dict[str, Any]) -> None:
+    body = {"name": "shop", "kind": "web", "consent": consent}
+
+    status, said = shared.manage("PUT /v1/sources/{key}", body, path={"key": "wrong"})
+
+    assert (status, said["code"]) == (400, "invalid_input")

@@ -191,6 +191,20 @@ def test_a_body_over_ten_megabytes_is_refused(twin: Twin) -> None:
         assert b" 413 " in plain.recv(1_000).split(b"\r\n")[0]
 
 
+def test_who_sends_too_much_can_still_read_the_answer(twin: Twin) -> None:
+    answer = requests.post(f"{twin.url}/v1/t", data=b"x" * (11 * 1024 * 1024), timeout=20)
+
+    assert (answer.status_code, answer.json()) == (413, {"message": "Request Entity Too Large"})
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW"])
+def test_methods_that_no_gateway_knows_are_refused_in_json(twin: Twin, method: str) -> None:
+    answer = requests.request(method, f"{twin.url}/v1/t", timeout=20)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/json")
+    assert answer.json()["message"]
+
+
 def test_a_broken_length_is_refused(twin: Twin) -> None:
     with socket.create_connection(("127.0.0.1", twin.server.port)) as plain:
         plain.sendall(b"POST /v1/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: ten\r\n\r\n")

@@ -87,6 +87,14 @@ def test_r6_a_client_that_resends_a_day_later_changes_nothing(world: World) -> N
     assert world.profile("anonymous_id:a1")["totals"]["events"] == 200
 
 
+def test_p2_two_sources_may_use_the_same_message_id(world: World) -> None:
+    for _ in range(2):
+        world.consume(viewed(1), source="web")
+        world.consume(viewed(1), source="server")
+
+    assert world.profile("anonymous_id:a1")["totals"]["events"] == 2
+
+
 def test_r6_same_id_other_content_is_flagged_and_kept(world: World) -> None:
     world.consume(viewed(1))
     world.consume(viewed(1, properties={"price": 1}))

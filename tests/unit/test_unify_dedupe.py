@@ -109,3 +109,10 @@ def test_promise_2_no_event_counts_twice_or_never_whatever_the_order(seed: int, 
         stored |= {arrivals[position][2]: arrivals[position][0] for position in judged.fresh}
 
     assert counted == 300
+
+
+def test_p2_sources_have_message_ids_of_their_own() -> None:
+    one = event("1")
+    arrivals = [(one, NOW, message_hash("1", "web")), (event("1"), NOW, message_hash("1", "server"))]
+
+    assert sort(Ring(), arrivals, {}).fresh == [0, 1]

@@ -20,6 +20,7 @@ Reply = dict[str, Any]
 RETRY_AFTER_S = 2
 _JSON = {"content-type": "application/json"}
 _CACHEABLE = {**_JSON, "cache-control": "public, max-age=300"}
+_OWN_COPY = {**_JSON, "cache-control": "private, max-age=300", "vary": "authorization"}
 _ACCEPTED = '{"success":true}'
 
 
@@ -69,9 +70,9 @@ def bad_key(*, missing: bool) -> Reply:
     return refused(401, "invalid_write_key", "invalid write key")
 
 
-def document(body: Mapping[str, Any]) -> Reply:
-    """A settings document; it may be kept for some minutes."""
-    return {"statusCode": 200, "headers": _CACHEABLE, "body": orjson.dumps(body).decode()}
+def document(body: Mapping[str, Any], *, private: bool = False) -> Reply:
+    """A settings document; it may be kept for some minutes. ``private``: its address alone does not name its key."""
+    return {"statusCode": 200, "headers": _OWN_COPY if private else _CACHEABLE, "body": orjson.dumps(body).decode()}
 
 
 def pixel(status: int) -> Reply:

@@ -12,6 +12,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import Mapping
 
+from hoso.collect.scan import BLANKS
 from hoso.model.errors import InvalidInput, UnsupportedMediaType
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -35,7 +36,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _PIECE_BYTES = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
-_BLANKS = b" \t\r\n"
 
 
 def decode(body: str | None, *, is_base64: bool, headers: Mapping[str, str]) -> bytes:
@@ -121,7 +121,7 @@ def _inflate(packed: bytes, window: int) -> bytes:
 
 
 def _looks_like_json(sent: bytes) -> bool:
-    return sent[:64].removeprefix(_BOM).lstrip(_BLANKS)[:1] in (b"{", b"[")
+    return sent[:64].removeprefix(_BOM).lstrip(BLANKS)[:1] in (b"{", b"[")
 
 
 def _too_large() -> InvalidInput:

@@ -15,6 +15,7 @@ from hoso.collect.parse import (
     parse_object,
     reject_too_deep,
 )
+from hoso.collect.scan import BLANKS
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import Identifier
@@ -48,7 +49,7 @@ class Taken:
 
 def open_single(raw: bytes) -> Batch:
     """A single event as a batch of one. Raises ``InvalidInput``, see ``parse_object``."""
-    event = parse_object(raw)
+    event = parse_object(raw.strip(BLANKS))  # blanks around it are no part of the event, nor of its size
     return Batch(envelope={"writeKey": event.get("writeKey")}, events=[event])
 
 

@@ -1,4 +1,7 @@
-"""The addresses of the ingestion API (tracking API, section 2). A trailing slash makes no difference."""
+"""The addresses of the ingestion API (tracking API, section 2). A trailing slash makes no difference.
+
+Nor does a second leading one, which a host with a slash at its end makes of every path in some SDKs.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def find(path: str) -> Place | None:
     >>> find("/v1/t").kind
     'track'
     """
-    path = path.rstrip("/")
+    path = f"/{path.strip('/')}"
     if path in _BATCHES:
         return Place("batch")
     if path in _METRICS:

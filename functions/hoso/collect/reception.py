@@ -18,7 +18,7 @@ from hoso.collect.events import Frame
 from hoso.collect.intake import Hash, Sender, open_single, take
 from hoso.collect.parse import Batch, parse_batch, text_of
 from hoso.collect.paths import Place, find
-from hoso.collect.pixels import pixel_event
+from hoso.collect.pixels import pixel_text
 from hoso.collect.quarantine import quarantine
 from hoso.collect.write_keys import Source, WriteKeys
 from hoso.model.bad_row import BadRow
@@ -98,15 +98,23 @@ class Reception:
             _report("not stored", code=error.code, reason=error.message)
             self.meter.add("refused", code=error.code)
             return answers.unavailable()
+        except Exception as error:
+            # the gateway's own answer to a broken function has no code, and some SDKs retry that for ever (rule 2)
+            _report("broken", error=type(error).__name__, path=place.job)
+            self.meter.add("refused", code="internal_error")
+            return answers.unavailable()
 
     def _answer(self, request: HttpRequest, place: Place) -> Reply:
         if place.job == "settings":
-            if self.keys.find(place.key) is None:
+            source = self.keys.find(place.key)
+            if source is None:
                 return answers.refused(404, "invalid_write_key", "unknown: invalid write key")
-            return answers.document(segment_settings(place.key, self.public_url or _address(request)))
+            address = self.public_url or _address(request)
+            return answers.document(segment_settings(place.key, address, source.consent))
         if place.job == "source_config":
             source = self._source(credentials.from_headers(request.headers) or credentials.from_query(request.query))
-            return answers.document(rudderstack_config(source.key, source.name, source.workspace))
+            config = rudderstack_config(source.key, source.name, source.workspace, source.consent)
+            return answers.document(config, private=True)
         if place.job == "pixel":
             return self._pixel(request, place)
         return self._collect(request, place)
@@ -166,11 +174,12 @@ class Reception:
 
     def _pixel(self, request: HttpRequest, place: Place) -> Reply:
         """An event in a query. The image is shown whatever happens; only what may be tried again is no 200."""
+        text = b""
         try:
-            event = pixel_event(request.query)
-            batch = Batch({"writeKey": event.get("writeKey")}, [event])
+            text = pixel_text(request.query)
+            batch = open_single(text)
             source = self._source(credentials.from_headers(request.headers) or _key_in(request, batch))
-            self._store(request, place, source, b"", batch)
+            self._store(request, place, source, text, batch)
         except Transient as error:
             _report("not stored", code=error.code, reason=error.message)
             self.meter.add("refused", code=error.code)
@@ -178,9 +187,12 @@ class Reception:
         except OverBudget as error:
             self.meter.add("refused", code=error.code)
             return answers.pixel(429)
-        except (InvalidInput, Unauthorized) as error:
+        except Unauthorized as error:
             _report("pixel refused", code=error.code)
             self.meter.add("refused", code=error.code)
+        except InvalidInput as error:
+            self.meter.add("refused", code=error.code)
+            self._quarantine_all(request, None, error, text or request.query.get("data", "").encode())
         return answers.pixel(200)
 
     def _source(self, key: str | None) -> Source:
@@ -196,11 +208,15 @@ class Reception:
         self.meter.add("refused", code=fault.code)
         with suppress(InvalidInput):
             sent = sent_bytes(request.body, is_base64=request.is_base64)
-            source = source or self._source_in_text(request, sent)
-            if source is not None and sent:
-                payload = text_of(sent) if _is_text(sent) else sent
-                self._quarantine(source, self.clock(), [BadRow(0, None, fault.code, fault.message, payload)], None)
+            self._quarantine_all(request, source, fault, sent)
         return answers.refused(415 if isinstance(fault, UnsupportedMediaType) else 400, fault.code, fault.message)
+
+    def _quarantine_all(self, request: HttpRequest, source: Source | None, fault: HosoError, sent: bytes) -> None:
+        """Keep what came as it came, if its sender is known."""
+        source = source or self._source_in_text(request, sent)
+        if source is not None and sent:
+            payload = text_of(sent) if _is_text(sent) else sent
+            self._quarantine(source, self.clock(), [BadRow(0, None, fault.code, fault.message, payload)], None)
 
     def _source_in_text(self, request: HttpRequest, sent: bytes) -> Source | None:
         """The sender of a body that cannot be parsed, by the key that stands somewhere in it."""

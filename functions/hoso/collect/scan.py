@@ -23,7 +23,8 @@ _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _BETWEEN_KEY_AND_VALUE = re.compile(rb"\s*:\s*\Z")
 _DIGITS_AS_ZERO = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _LONG_RUN = b"0" * (MAX_DIGITS + 1)
-_BLANKS = b" \t\r\n"
+BLANKS = b" \t\r\n"
+"""White space of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,8 @@ def holds_long_number(raw: bytes) -> bool:
 def _add(spans: list[Span], raw: bytes, start: int, end: int, depth: int, *, last: bool) -> None:
     """Add an element without the blanks around it; nothing between the brackets is no element."""
     text = raw[start:end]
-    inner = text.strip(_BLANKS)
+    inner = text.strip(BLANKS)
     if not inner and last and not spans:
         return
-    first = start + len(text) - len(text.lstrip(_BLANKS))
+    first = start + len(text) - len(text.lstrip(BLANKS))
     spans.append(Span(first, first + len(inner), depth))

@@ -19,9 +19,10 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hoso.collect.documents import NO_CONSENT
 from hoso.model.errors import Conflict, InvalidInput, NotFound
 from hoso.platform.audit import audit_entry
 from hoso.platform.clock import Clock
@@ -47,13 +48,17 @@ SourceKind = Literal["web", "mobile", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An enabled source. ``kind`` tells whether the connection is the customer's own (web, mobile)."""
+    """An enabled source. ``kind`` tells whether the connection is the customer's own (web, mobile).
+
+    ``consent`` is the state of consent before anybody was asked, see ``hoso.collect.documents``.
+    """
 
     workspace: str
     key: str
     name: str
     kind: str
     events_per_minute: int = EVENTS_PER_MINUTE
+    consent: Mapping[str, Any] = field(default_factory=lambda: NO_CONSENT)
 
 
 class WriteKeys:
@@ -93,7 +98,8 @@ class WriteKeys:
         if not body["enabled"]:
             return None
         budget = body.get("events_per_minute") or EVENTS_PER_MINUTE
-        return Source(held["w"], held["s"], body["name"], body["kind"], budget)
+        consent = body.get("consent") or NO_CONSENT
+        return Source(held["w"], held["s"], body["name"], body["kind"], budget, consent)
 
 
 class SourceAdmin:
@@ -116,7 +122,7 @@ class SourceAdmin:
         ]
 
     def put(self, key: str, settings: Mapping[str, Any], actor: str) -> dict[str, Any]:
-        """Make or change a source. ``settings``: name, kind, enabled.
+        """Make or change a source. ``settings``: name, kind, enabled, consent.
 
         Raises:
             InvalidInput: the source's key is not made of small letters, digits, ``-`` and ``_``.
@@ -186,6 +192,7 @@ def _shown(key: str, body: Mapping[str, Any]) -> dict[str, Any]:
         "kind": body["kind"],
         "enabled": body["enabled"],
         "events_per_minute": body.get("events_per_minute") or EVENTS_PER_MINUTE,
+        "consent": body.get("consent") or dict(NO_CONSENT),
     }
 
 

@@ -49,7 +49,8 @@ class Warehouse:
         if files:
             self._db.execute(
                 f"INSERT INTO stored SELECT {', '.join(_EVENTS)} FROM read_parquet(?) "  # noqa: S608  constants only
-                "QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY received_at, hub_type, hub_value) = 1",
+                "QUALIFY row_number() OVER "
+                "(PARTITION BY source, message_id ORDER BY received_at, hub_type, hub_value) = 1",
                 [[str(file) for file in files]],
             )
         hubs = self._db.execute("SELECT DISTINCT hub_type, hub_value FROM stored").fetchall()

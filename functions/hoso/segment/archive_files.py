@@ -82,12 +82,12 @@ class Archive:
 
 
 def merge_files(files: Sequence[Path], target: Path) -> None:
-    """One Parquet file of several: each message of a hub once, the copy received first."""
+    """One Parquet file of several: each message of a source and hub once, the copy received first."""
     with connect() as connection:
         connection.execute(f"SET temp_directory = '{target.parent}'")
         connection.execute(
             f"COPY (SELECT {COLUMNS} FROM read_parquet($files) "  # noqa: S608  constants and a name made here
-            "QUALIFY row_number() OVER (PARTITION BY message_id, hub_type, hub_value ORDER BY received_at) = 1 "
+            "QUALIFY row_number() OVER (PARTITION BY source, message_id, hub_type, hub_value ORDER BY received_at) = 1 "
             f"ORDER BY event, ts) TO '{target}' (FORMAT parquet, COMPRESSION zstd)",
             {"files": [str(file) for file in files]},
         )

@@ -29,9 +29,12 @@ _VOLATILE = ("sentAt", "receivedAt", "_metadata", "writeKey")
 """Members that a client or the door changes when the same event is sent again."""
 
 
-def message_hash(message_id: str) -> bytes:
-    """The six bytes that stand for a message id in rings and pages."""
-    return blake2b(message_id.encode(), digest_size=HASH_BYTES).digest()
+def message_hash(message_id: str, source: str = "") -> bytes:
+    """The six bytes that stand for a message id of a source in rings and pages.
+
+    Message ids are made by clients: two sources may use the same one for two events (tracking API, section 8).
+    """
+    return blake2b(f"{source}\0{message_id}".encode(), digest_size=HASH_BYTES).digest()
 
 
 def content_hash(event: Event) -> bytes:

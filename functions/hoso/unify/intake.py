@@ -93,11 +93,11 @@ def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -
             and type(body) is dict
         )
         if sound and not ids and not deep:
-            digests.append(message_hash(message_id))
+            digests.append(message_hash(message_id, record.source))
             continue
         code = _fault_of_event(event, record, config)
         if code is None:
-            digests.append(message_hash(message_id))
+            digests.append(message_hash(message_id, record.source))
         else:
             bad[position] = code
             digests.append(b"")

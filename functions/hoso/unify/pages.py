@@ -104,7 +104,7 @@ def find(page: Mapping[str, Any], wanted: set[bytes]) -> dict[bytes, New]:
     """The events of the page that have these message hashes."""
     found: dict[bytes, New] = {}
     for new in events_of(page):
-        digest = message_hash(new.event.message_id)
+        digest = message_hash(new.event.message_id, new.source)
         if digest in wanted:
             found.setdefault(digest, new)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,17 @@ from hoso.platform.stream import Stream, stream_client
 from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 
 
+class ConsentSettings(BaseModel):
+    """The state of consent before anybody was asked, as the settings documents tell it to web sites and apps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    default: Literal["granted", "denied", "unset"] = "unset"
+    categories: dict[Annotated[str, Field(min_length=1, max_length=100)], Literal["granted", "denied"]] = Field(
+        default_factory=dict[str, Literal["granted", "denied"]], max_length=50
+    )
+
+
 class SourceSettings(BaseModel):
     """Settings of a source. ``kind`` tells whether the connection is the customer's own (web, mobile) or a server's."""
 
@@ -35,6 +46,7 @@ class SourceSettings(BaseModel):
     enabled: bool = True
     events_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
     """Budget of the source (security S7); left out: 600,000."""
+    consent: ConsentSettings = Field(default_factory=ConsentSettings)
 
 
 class RepairedRow(BaseModel):
