@@ -1,0 +1,134 @@
+"""The published SDKs through the faults of a network: each event is stored once, unchanged, with the right time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli.connection import Connection
+from infra.cli.serve import open_twin
+from tests.e2e.conftest import assert_permitted
+from tests.e2e.fault_proxy import FAULT_EVENTS, FAULTS, FaultProxy, fault_proxy
+
+DRIVERS = Path(__file__).parent / "sdk"
+NODE = ["node", str(DRIVERS / "faults-node.cjs")]
+PYTHON = [sys.executable, str(DRIVERS / "faults_python.py")]
+CLIENTS = {
+    "segment-node": (NODE, "segment"),
+    "segment-node-legacy": (NODE, "segment-legacy"),
+    "rudder-node": (NODE, "rudder"),
+    "segment-python": (PYTHON, "segment"),
+    "rudder-python": (PYTHON, "rudder"),
+    "react-native": (NODE, "react-native"),
+}
+SKEW_MS = -3_600_000
+DEADLINE_S = 90
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    with open_twin(tmp_path_factory.mktemp("faults"), port=0) as connection:
+        yield connection
+        assert_permitted(connection)
+
+
+@pytest.fixture(scope="module")
+def proxy(twin: Connection) -> Iterator[FaultProxy]:
+    with fault_proxy(twin.url) as made:
+        yield made
+
+
+class Driven:
+    """What the server SDKs did, all at the same time: their waiting for retries costs no one anything."""
+
+    def __init__(self, twin: Connection, proxy: FaultProxy) -> None:
+        self.started = int(time.time() * 1_000)
+        self.users = {client: f"{client}-{uuid.uuid4().hex[:8]}" for client in CLIENTS}
+        key = twin.write_keys["local-server"]
+        skewed = {**os.environ, "SKEW_MS": str(SKEW_MS), "NODE_OPTIONS": f"--require={DRIVERS / 'skew.cjs'}"}
+        running = {
+            client: subprocess.Popen(
+                [*command, proxy.url, key, self.users[client], name],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=DRIVERS,
+                env=skewed,
+            )
+            for client, (command, name) in CLIENTS.items()
+        }
+        said = {client: process.communicate(timeout=DEADLINE_S)[0] for client, process in running.items()}
+        self.problems = {client: said[client] for client, process in running.items() if process.returncode != 0}
+        self.ended = int(time.time() * 1_000)
+        assert twin.drain(60)["stuck"] == []
+
+
+@pytest.fixture(scope="module")
+def driven(twin: Connection, proxy: FaultProxy) -> Driven:
+    return Driven(twin, proxy)
+
+
+def stored(twin: Connection, user: str) -> list[dict[str, Any]]:
+    """The stored events of a run: body and times."""
+    query = (
+        "SELECT message_id, event, type, ts, original_ts, received_at, body FROM events "
+        f"WHERE body LIKE '%{user}%' ORDER BY ts, message_id LIMIT 200"
+    )
+    rows = twin.call("POST", "/v1/sql", {"query": query, "limit": 200})["items"]
+    return [{**row, "body": json.loads(row["body"])} for row in rows]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_fault_costs_a_retry_and_no_event(
+    twin: Connection, proxy: FaultProxy, driven: Driven, client: str
+) -> None:
+    assert driven.problems.get(client) is None
+    user = driven.users[client]
+
+    assert sorted(one.fault for one in proxy.of(user) if one.fault) == sorted(FAULTS)
+    events = [event for event in stored(twin, user) if event["event"] in FAULT_EVENTS]
+    assert sorted(event["event"] for event in events) == sorted(FAULT_EVENTS)
+    for event in events:
+        assert event["body"]["properties"] == {"run": user, "product_id": "p-1", "price": 500000, "name": "Váy xanh"}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_resent_event_counts_once(twin: Connection, driven: Driven, client: str) -> None:
+    user = driven.users[client]
+
+    events = stored(twin, user)
+
+    assert len({event["message_id"] for event in events}) == len(events)
+    of_person = [event for event in events if event["type"] != "alias" or client != "react-native"]
+    assert twin.call("GET", f"/v1/profiles/user_id:{user}")["totals"]["events"] >= len(of_person)
+    sent_twice = [event for event in events if event["event"] == "fault lost"]
+    assert len(sent_twice) == 1
+
+
+@pytest.mark.parametrize("client", [name for name, (command, _) in CLIENTS.items() if command is NODE])
+def test_r7_a_clock_that_is_an_hour_slow_makes_no_wrong_time(twin: Connection, driven: Driven, client: str) -> None:
+    for event in stored(twin, driven.users[client]):
+        assert abs(event["original_ts"] - event["received_at"]) > 3_500_000
+        assert driven.started - 1_000 <= event["ts"] <= driven.ended + 1_000
+
+
+def test_react_native_reads_its_settings_and_makes_every_call(
+    twin: Connection, proxy: FaultProxy, driven: Driven
+) -> None:
+    user = driven.users["react-native"]
+
+    settings = [one for one in proxy.seen if one.path.endswith("/settings")]
+    assert [one.status for one in settings] == [200]
+    assert {one.path for one in proxy.of(user)} == {"/v1/b"}
+    assert all("authorization" not in map(str.lower, one.headers) for one in proxy.of(user))
+    types = {event["type"] for event in stored(twin, user)}
+    assert types == {"identify", "track", "screen", "group", "alias"}
