@@ -99,6 +99,8 @@ def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], lis
         impose(batch.events, frame)
     hubs: dict[Identifier, list[Row]] = {}
     rejected = list(batch.rejected)
+    last: Identifier | None = None
+    rows: list[Row] = []
     for index, body in enumerate(batch.events):
         if body is REFUSED:
             continue
@@ -107,11 +109,9 @@ def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], lis
         except InvalidInput as error:
             rejected.append(_rejected(index, body, error))
             continue
-        rows = hubs.get(hub)
-        if rows is None:
-            hubs[hub] = [row]
-        else:
-            rows.append(row)
+        if hub is not last:  # a device's requests are about one person
+            last, rows = hub, hubs.setdefault(hub, [])
+        rows.append(row)
     return hubs, rejected
 
 

@@ -56,6 +56,11 @@ class IdentityConfig:
         return frozenset(name for name, rule in self.types.items() if rule.limit == 1 and rule.window_days is None)
 
     @cached_property
+    def keeps_anonymous_ids(self) -> bool:
+        """Whether an anonymous id needs no look at the workspace's own rules."""
+        return "anonymous_id" in self.types and not self.blocked
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that are a function of the rules: state made under other rules is told apart by it."""
         rules = {

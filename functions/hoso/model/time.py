@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -30,7 +30,9 @@ def parse_instant(text: object) -> int | None:
         moment = _read(text if len(text) < 28 else _cut_fraction(text))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MILLISECOND
+        since = moment - _EPOCH
+        # by its parts: a division of timedeltas takes half as long as the whole parsing
+        return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
     except (ValueError, OverflowError):
         return None
 
@@ -47,7 +49,6 @@ def format_instant(instant_ms: int) -> str:
 
 _read = datetime.fromisoformat
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def _cut_fraction(text: str) -> str:
