@@ -42,6 +42,7 @@ class CollectStack(CapabilityStack):
         self._hooks()
         self._archive()
         self._admin()
+        self._plans()
 
     def _ingest(self) -> None:
         data = self.data
@@ -220,5 +221,24 @@ class CollectStack(CapabilityStack):
                 "GET /v1/quarantine",
                 "GET /v1/quarantine/{id}",
                 "POST /v1/quarantine/{id}/replay",
+            ],
+        )
+
+    def _plans(self) -> None:
+        data = self.data
+        self.function(
+            "PlanFunction",
+            Job(
+                handler="hoso.collect.handlers.plans.handler",
+                description="Admin API: tracking plans",
+                environment={"control_table": data.control.table_name},
+                permissions=[*read_control(data), items(data.control, "Put", "Delete")],
+            ),
+            routes=[
+                "GET /v1/plans",
+                "GET /v1/plans/{key}",
+                "PUT /v1/plans/{key}",
+                "POST /v1/plans/{key}/preview",
+                "GET /v1/plans/{key}/revisions",
             ],
         )

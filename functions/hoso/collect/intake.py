@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,11 +15,12 @@ from hoso.collect.parse import (
     parse_object,
     reject_too_deep,
 )
+from hoso.collect.plans import CODE, Plan
 from hoso.collect.scan import BLANKS
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import Identifier
-from hoso.model.record import MAX_RAW_BYTES, Row, compress, encode
+from hoso.model.record import MAX_RAW_BYTES, Flag, Row, compress, encode
 from hoso.model.time import parse_instant
 
 MAX_SPREAD_BYTES = 16 * 1024 * 1024
@@ -31,11 +32,24 @@ Hash = Callable[[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose events these are. ``origin`` is what the connection tells of a browser or an app."""
+    """Whose events these are. ``origin`` is what the connection tells of a browser or an app.
+
+    ``plan`` is the tracking plan that the source follows, if any.
+    """
 
     workspace: str
     source: str
     origin: Mapping[str, str] = field(default_factory=dict[str, str])
+    plan: Plan | None = None
+
+
+@dataclass(slots=True)
+class _Judged:
+    """The good events under their hubs, with what the plan says of them, and all refused ones."""
+
+    hubs: dict[Identifier, list[Row]]
+    flags: dict[Identifier, list[Flag]]
+    rejected: list[BadRow]
 
 
 @dataclass(slots=True)
@@ -60,15 +74,15 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
         InvalidInput: ``body_too_large``, the shared members would grow beyond measure in so many events.
     """
     frame = _with_envelope(batch, frame)
-    hubs, rejected = _judge(batch, frame)
+    judged = _judge(batch, frame, sender.plan)
     try:
-        records = _pack(hubs, sender, frame.received_at, hash_of)
+        records = _pack(judged, sender, frame.received_at, hash_of)
     except TypeError:  # nesting shows for free where events are written, so it is looked for only then
         reject_too_deep(raw, batch)
-        hubs, rejected = _judge(batch, frame)
-        records = _pack(hubs, sender, frame.received_at, hash_of)
-    rejected.sort(key=lambda refused: refused.index)
-    return Taken(sum(map(len, hubs.values())), rejected, records)
+        judged = _judge(batch, frame, sender.plan)
+        records = _pack(judged, sender, frame.received_at, hash_of)
+    judged.rejected.sort(key=lambda refused: refused.index)
+    return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records)
 
 
 def _with_envelope(batch: Batch, frame: Frame) -> Frame:
@@ -93,11 +107,11 @@ def _shared(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if type(value) is dict else {}
 
 
-def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], list[BadRow]]:
-    """The good events under their hubs, and all refused ones."""
+def _judge(batch: Batch, frame: Frame, plan: Plan | None) -> _Judged:
     if frame.kind or frame.context or frame.integrations:
         impose(batch.events, frame)
     hubs: dict[Identifier, list[Row]] = {}
+    flags: dict[Identifier, list[Flag]] = {}
     rejected = list(batch.rejected)
     last: Identifier | None = None
     rows: list[Row] = []
@@ -109,10 +123,16 @@ def _judge(batch: Batch, frame: Frame) -> tuple[dict[Identifier, list[Row]], lis
         except InvalidInput as error:
             rejected.append(_rejected(index, body, error))
             continue
+        fault = None if plan is None else plan.fault(row)
+        if fault is not None and fault.refuse:
+            rejected.append(BadRow(index, row[0], CODE, fault.reason, body))
+            continue
         if hub is not last:  # a device's requests are about one person
             last, rows = hub, hubs.setdefault(hub, [])
+        if plan is not None and fault is not None:
+            flags.setdefault(hub, []).append((len(rows), plan.key, plan.revision, fault.reason))
         rows.append(row)
-    return hubs, rejected
+    return _Judged(hubs, flags, rejected)
 
 
 def _rejected(index: int, body: Any, error: InvalidInput) -> BadRow:
@@ -121,21 +141,26 @@ def _rejected(index: int, body: Any, error: InvalidInput) -> BadRow:
     return BadRow(index, named, error.code, error.message, body)
 
 
-def _pack(
-    hubs: Mapping[Identifier, list[Row]], sender: Sender, received_at: int, hash_of: Hash
-) -> list[tuple[str, bytes]]:
+def _pack(judged: _Judged, sender: Sender, received_at: int, hash_of: Hash) -> list[tuple[str, bytes]]:
     """Partition keys and bytes, in halves where a record would be too large. Raises ``TypeError``, see ``encode``."""
     packed: list[tuple[str, bytes]] = []
     origin = dict(sender.origin)
-    for hub, rows in hubs.items():
+    for hub, rows in judged.hubs.items():
         key = f"{sender.workspace}#{hash_of(hub[0], hub[1])}"
-        waiting = [rows]
+        flags = judged.flags.get(hub, ())
+        waiting = [(0, rows)]
         while waiting:
-            part = waiting.pop()
-            raw = encode(sender.workspace, sender.source, received_at, hub, part, origin)
+            first, part = waiting.pop()
+            marked = _within(flags, first, len(part)) if flags else ()
+            raw = encode(sender.workspace, sender.source, received_at, hub, part, origin, marked)
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
-                waiting += [part[middle:], part[:middle]]
+                waiting += [(first + middle, part[middle:]), (first, part[:middle])]
             else:
                 packed.append((key, compress(raw)))
     return packed
+
+
+def _within(flags: Sequence[Flag], first: int, count: int) -> list[Flag]:
+    """The flags of a part of the rows, by their places in it."""
+    return [(flag[0] - first, *flag[1:]) for flag in flags if first <= flag[0] < first + count]

@@ -19,6 +19,7 @@ from hoso.collect.intake import Hash, Sender, open_single, take
 from hoso.collect.parse import Batch, parse_batch, text_of
 from hoso.collect.paths import Place, find
 from hoso.collect.pixels import pixel_text
+from hoso.collect.plans import Plan
 from hoso.collect.quarantine import quarantine
 from hoso.collect.write_keys import Source, WriteKeys
 from hoso.model.bad_row import BadRow
@@ -62,7 +63,10 @@ class MissingKey(Unauthorized):
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """Everything that a request needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty."""
+    """Everything that a request needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty.
+
+    ``plan_of`` gives the tracking plan that a workspace's source follows.
+    """
 
     keys: WriteKeys
     stream: Stream
@@ -74,6 +78,7 @@ class Reception:
     workspace_events_per_minute: int = 6_000_000
     public_url: str = ""
     meter: Meter = field(default_factory=meter)
+    plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
 
     def receive(self, request: HttpRequest) -> Reply:
         """The answer to a request. Bad input is never a 5xx, and a 2xx names stored events only."""
@@ -140,7 +145,8 @@ class Reception:
         """Put the good events on the stream, the bad ones into quarantine."""
         now = self.clock()
         frame = Frame(now, self.new_id, place.kind, parse_instant(request.headers.get("sentat")))
-        sender = Sender(source.workspace, source.key, _origin(request, source))
+        plan = self.plan_of(source.workspace, source.key)
+        sender = Sender(source.workspace, source.key, _origin(request, source), plan)
         try:
             self._spend(source, len(batch.events), now)
             taken = take(raw, batch, frame, sender, self.hasher(source.workspace))

@@ -15,6 +15,7 @@ import orjson
 from hoso.collect.events import Frame
 from hoso.collect.intake import Hash, Sender, open_single, take
 from hoso.collect.parse import parse_batch
+from hoso.collect.plans import Plan
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 
@@ -28,13 +29,14 @@ class Replay:
     records: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
 
-def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash) -> Replay:
+def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash, plan: Plan | None = None) -> Replay:
     """Judge the rows of a quarantine entry again; ``repaired`` holds new payloads by row index.
 
+    ``plan`` is what the source follows now: a row that it still refuses stays where it is.
     The time of receipt stays that of the entry, so that corrected times come out as they would have then.
     """
     done = Replay()
-    sender = Sender(entry["workspace"], entry["source"])
+    sender = Sender(entry["workspace"], entry["source"], plan=plan)
     for row in entry["rows"]:
         index: int = row["index"]
         payload = repaired.get(index, row["payload"])

@@ -47,6 +47,10 @@ class Event(NamedTuple):
     body: dict[str, Any]
 
 
+Flag = tuple[int, str, int, str]
+"""What a tracking plan says of an event that is stored all the same: the event's place in the record, the plan's key
+and revision, and the reason in words."""
+
 Row = tuple[str, int, int | None, str, list[list[str]], dict[str, Any]]
 """An ``Event`` as the plain tuple that is written."""
 
@@ -56,6 +60,7 @@ class Record:
     """Events of one hub from one request.
 
     ``origin`` holds what the connection told (``ip`` truncated, ``user_agent``); empty for server sources.
+    ``flags`` stand beside the events, which stay as they were sent.
     """
 
     workspace: str
@@ -64,12 +69,13 @@ class Record:
     hub: tuple[str, str]
     events: Sequence[Event]
     origin: dict[str, str] = field(default_factory=dict[str, str])
+    flags: Sequence[Flag] = ()
 
 
 def pack(record: Record) -> bytes:
     """Compressed bytes of a record. Raises ``TypeError``, see ``encode``."""
     rows = [cast("Row", tuple(event)) for event in record.events]
-    raw = encode(record.workspace, record.source, record.received_at, record.hub, rows, record.origin)
+    raw = encode(record.workspace, record.source, record.received_at, record.hub, rows, record.origin, record.flags)
     return compress(raw)
 
 
@@ -80,6 +86,7 @@ def encode(
     hub: tuple[str, str],
     rows: Sequence[Row],
     origin: Mapping[str, str],
+    flags: Sequence[Flag] = (),
 ) -> bytes:
     """The JSON of a record, not yet compressed; ``rows`` are events as plain tuples.
 
@@ -87,7 +94,7 @@ def encode(
         TypeError: an event is nested deeper than ``MAX_DEPTH``, or holds what JSON cannot.
     """
     tools = _tools()
-    tools.innermost[0] = {
+    content: dict[str, Any] = {
         "v": VERSION,
         "w": workspace,
         "s": source,
@@ -96,6 +103,9 @@ def encode(
         "o": origin,
         "e": rows,
     }
+    if flags:
+        content["f"] = flags
+    tools.innermost[0] = content
     try:
         return orjson.dumps(tools.shells)[_SHELLS:-_SHELLS]
     finally:
@@ -151,6 +161,7 @@ def unpack(blob: bytes) -> Record:
             hub=(kind, value),
             origin=raw["o"],
             events=[Event(*row) for row in raw["e"]],
+            flags=[(place, plan, revision, reason) for place, plan, revision, reason in raw.get("f", ())],
         )
     except InvalidInput:
         raise

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest_ids
 from hoso.collect.replay import replay
 from hoso.collect.write_keys import SourceAdmin, SourceKind
@@ -76,6 +77,7 @@ class Desk:
     objects: Objects
     stream: Stream
     hash_of: Callable[[str, str], str]
+    plans: PlansInUse
     clock: Clock
 
 
@@ -136,7 +138,8 @@ def _replay_quarantine(request: Request) -> dict[str, Any]:
     actor = request.require("engineer")
     here, order = desk(), request.parse(ReplayOrder)
     entry = load(here.objects, here.workspace, request.path["id"])
-    result = replay(entry, {row.index: row.payload for row in order.rows}, here.hash_of)
+    repaired = {row.index: row.payload for row in order.rows}
+    result = replay(entry, repaired, here.hash_of, here.plans.of(here.workspace, entry["source"]))
     if not order.dry_run:
         here.stream.put(result.records)
         note = {"at": here.clock(), "actor": actor.subject, "accepted": result.accepted}
@@ -162,6 +165,7 @@ def desk() -> Desk:
         objects=Objects(settings.bucket, client("s3")),
         stream=Stream(settings.stream, stream_client()),
         hash_of=lambda kind, value: control.hasher(settings.workspace).identifier(kind, value),
+        plans=PlansInUse(table, clock, ttl_ms=0),
         clock=clock,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
+from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.reception import HttpRequest, Reception
 from hoso.collect.write_keys import WriteKeys
 from hoso.model.time import MINUTE_MS
@@ -73,4 +74,5 @@ def reception() -> Reception:
         budgets=Budgets(counter(_delivery(settings), MINUTE_MS), MINUTE_MS),
         workspace_events_per_minute=settings.workspace_events_per_minute,
         public_url=settings.public_url,
+        plan_of=PlansInUse(table, clock, settings.config_ttl_ms).of,
     )
