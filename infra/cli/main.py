@@ -9,6 +9,7 @@ import typer
 from infra.cli import operate, query, run
 from infra.cli.connection import CommandError
 from infra.cli.identity import app as identity_app
+from infra.cli.plan import app as plan_app
 from infra.cli.segments import app as segments_app
 from infra.cli.show import errors
 from infra.cli.sources import app as sources_app
@@ -23,6 +24,7 @@ for module in (run, query, operate):
     module.register(app)
 app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
+app.add_typer(plan_app, name="plan", help="Tracking plans: compare, put in force, generate typed calls.")
 
 app.add_typer(sources_app, name="sources", help="Webhook sources: addresses and secrets.")
 
