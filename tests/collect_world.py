@@ -15,7 +15,7 @@ from unittest.mock import patch
 import orjson
 from moto import mock_aws
 
-from hoso.collect.handlers import admin, ingest
+from hoso.collect.handlers import admin, ingest, plans
 from hoso.collect.write_keys import SourceAdmin
 from hoso.model.record import Record, unpack
 from hoso.platform.aws import client
@@ -33,7 +33,7 @@ ENV = {
     "HOSO_BUCKET": "bucket",
 }
 NOW = 1_795_358_100_000
-CACHED = (client, ingest.reception, admin.desk)
+CACHED = (client, ingest.reception, admin.desk, plans.plan_admin)
 
 
 class World:
@@ -123,7 +123,7 @@ class World:
                 "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
             },
         }
-        answer = admin.handler(event, None)
+        answer = more.get("handler", admin.handler)(event, None)
         return answer["statusCode"], json.loads(answer["body"])
 
 

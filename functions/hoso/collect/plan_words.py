@@ -20,6 +20,8 @@ def said(error: Any, root: str) -> str:
     kind: str = error.kind.name
     place = path([root, *error.instance_path])
     words = _WORDS.get(kind)
+    if kind == "falseSchema" and error.schema_path[-1:] == ["additionalProperties"]:
+        words = _something_unexpected
     text = f"{place} {words(error.kind.as_dict())}" if words else f"{place} breaks the rule {kind}"
     return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
 
@@ -45,6 +47,10 @@ def _unexpected(told: dict[str, Any]) -> str:
     names: list[str] = told["unexpected"]
     shown = ", ".join(map(shown_name, names[:_SHOWN_OPTIONS]))
     return f"has what the plan does not name: {shown}" + (", …" if len(names) > _SHOWN_OPTIONS else "")
+
+
+def _something_unexpected(_told: dict[str, Any]) -> str:
+    return "has what the plan does not name"
 
 
 def _one_of(told: dict[str, Any]) -> str:
