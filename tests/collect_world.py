@@ -50,6 +50,10 @@ class World:
     def advance(self, offset_ms: int) -> None:
         self._clock_file.write_text(str(offset_ms))
 
+    def clock(self) -> int:
+        """The handlers' time (UTC ms)."""
+        return admin.desk().clock()
+
     def freeze(self, now: int) -> None:
         """Stop the ingestion handler's clock at this instant (UTC ms)."""
         frozen = replace(ingest.reception(), clock=lambda: now)

@@ -9,7 +9,9 @@ import typer
 from infra.cli import operate, query, run
 from infra.cli.connection import CommandError
 from infra.cli.identity import app as identity_app
+from infra.cli.keys import app as keys_app
 from infra.cli.plan import app as plan_app
+from infra.cli.quarantine import app as quarantine_app
 from infra.cli.segments import app as segments_app
 from infra.cli.show import errors
 from infra.cli.sources import app as sources_app
@@ -23,6 +25,8 @@ app = typer.Typer(
 for module in (run, query, operate):
     module.register(app)
 app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
+app.add_typer(keys_app, name="keys", help="Write keys and their sources: show, make, rotate, revoke.")
+app.add_typer(quarantine_app, name="quarantine", help="What could not be processed: look, repair, replay.")
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
 app.add_typer(plan_app, name="plan", help="Tracking plans: compare, put in force, generate typed calls.")
 

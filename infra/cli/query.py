@@ -1,4 +1,4 @@
-"""Commands that look: keys, events, profile, sql, quarantine, deliveries."""
+"""Commands that look: events, profile, sql, deliveries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from infra.cli import show
-from infra.cli.connection import CommandError, Connection, DataOption, JsonOption, UrlOption, connect
+from infra.cli.connection import Connection, DataOption, JsonOption, UrlOption, connect
 
 LimitOption = Annotated[int, typer.Option("--limit", help="At most so many.")]
 _EVENTS_PAGE = 2_000
@@ -19,19 +19,8 @@ _SAME_PICTURE_MS = 60_000
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (keys, events, profile, sql, quarantine, deliveries):
+    for command in (events, profile, sql, deliveries):
         app.command()(command)
-
-
-def keys(data: DataOption = None, url: UrlOption = None, json_: JsonOption = False) -> None:
-    """Write keys of the twin's sources and an admin token."""
-    with connect(data, url) as connection:
-        if not connection.write_keys:
-            raise CommandError("keys are shown once, when they are made; this address keeps none here")
-        if json_:
-            show.value(connection.write_keys)
-        else:
-            show.rows(({"name": n, "key": k} for n, k in connection.write_keys.items()), ["name", "key"], as_json=False)
 
 
 def events(
@@ -108,27 +97,6 @@ def sql(
         return
     found = answer["items"]
     show.rows(found, list(found[0]) if found else [], as_json=False)
-
-
-def quarantine(
-    action: Annotated[str, typer.Argument(help="list, show or replay")] = "list",
-    entry: Annotated[str, typer.Argument(help="The entry's id (show, replay).")] = "",
-    data: DataOption = None,
-    url: UrlOption = None,
-    json_: JsonOption = False,
-    limit: LimitOption = 50,
-) -> None:
-    """What could not be processed, with its reason; replay sends it again."""
-    with connect(data, url) as connection:
-        if action == "list":
-            items = connection.pages("/v1/quarantine", limit)
-            show.rows(items, ["id", "at", "stage", "code", "source", "rows"], as_json=json_, title="quarantine")
-        elif action in ("show", "replay") and entry:
-            path = f"/v1/quarantine/{quote(entry, safe='')}"
-            call = ("GET", path) if action == "show" else ("POST", f"{path}/replay")
-            show.value(connection.call(*call))
-        else:
-            raise CommandError("say: hoso quarantine list | show ID | replay ID")
 
 
 def deliveries(

@@ -21,7 +21,10 @@ def rows(items: Iterable[dict[str, Any]], columns: Sequence[str], *, as_json: bo
             print(json.dumps(item, ensure_ascii=False))
             count += 1
         return count
-    table = Table(*columns, title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        # an id that is cut short cannot be copied
+        table.add_column(column, no_wrap=column in ("id", "key"), min_width=_width(column), overflow="fold")
     for item in items:
         table.add_row(*[_cell(item.get(column)) for column in columns])
         count += 1
@@ -32,6 +35,10 @@ def rows(items: Iterable[dict[str, Any]], columns: Sequence[str], *, as_json: bo
 def value(content: Any) -> None:
     """Print one JSON value."""
     print(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def _width(column: str) -> int | None:
+    return 34 if column == "id" else None
 
 
 def _cell(content: Any) -> str:

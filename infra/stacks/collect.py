@@ -218,9 +218,11 @@ class CollectStack(CapabilityStack):
                 "PUT /v1/sources/{key}",
                 "POST /v1/sources/{key}/keys",
                 "DELETE /v1/sources/{key}/keys/{prefix}",
+                "POST /v1/sources/{key}/rotate",
                 "GET /v1/quarantine",
                 "GET /v1/quarantine/{id}",
                 "POST /v1/quarantine/{id}/replay",
+                "POST /v1/quarantine/repair",
             ],
         )
 

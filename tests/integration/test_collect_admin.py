@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hoso.collect.handlers import admin
+from hoso.model.time import format_instant
 from hoso.platform.aws import client
 from hoso.platform.stream import Stream, stream_client
 from tests.collect_world import World, says, track, world
@@ -105,6 +106,8 @@ def test_bad_input_is_refused(place: World, route: str, path: dict[str, str], bo
         (PUT, {"engineer", "admin"}),
         (KEYS, {"engineer", "admin"}),
         (REVOKE, {"engineer", "admin"}),
+        ("POST /v1/sources/{key}/rotate", {"engineer", "admin"}),
+        ("POST /v1/quarantine/repair", {"engineer", "admin"}),
         ("GET /v1/quarantine", {"engineer", "privacy", "analyst", "admin"}),
         ("GET /v1/quarantine/{id}", {"engineer", "privacy", "admin"}),
         (REPLAY, {"engineer", "admin"}),
@@ -175,13 +178,153 @@ def test_a_replay_keeps_message_ids_and_the_time_of_receipt(place: World) -> Non
     repaired = {"rows": [{"index": 0, "payload": {**bad, "event": "Repaired"}}]}
     place.advance(3_600_000)
 
-    for _ in range(2):
+    answers = [place.manage(REPLAY, repaired, path={"id": entry_id})[1] for _ in range(2)]
+
+    (record,) = place.records()
+    assert [(answer["accepted"], answer["already"]) for answer in answers] == [(1, 0), (0, 1)]
+    assert record.received_at == received_at
+    assert record.events[0].ts == received_at
+    assert record.events[0].message_id.startswith(entry_id)
+
+
+def test_p4_a_replay_whose_note_is_lost_sends_the_same_message_again(place: World) -> None:
+    bad = {"type": "track", "anonymousId": "a"}
+    entry_id = refuse(place, bad)
+    repaired = {"rows": [{"index": 0, "payload": {**bad, "event": "Repaired"}}]}
+
+    with Faults({"s3"}, {"PutObject"}).fail_before(1):
         place.manage(REPLAY, repaired, path={"id": entry_id})
+    place.manage(REPLAY, repaired, path={"id": entry_id})
 
     first, second = place.records()
     assert first.events == second.events
-    assert first.received_at == second.received_at == received_at
-    assert first.events[0].ts == received_at
+
+
+REPAIR = "POST /v1/quarantine/repair"
+
+
+def test_p4_a_mapping_is_shown_first_and_repairs_many_entries(place: World) -> None:
+    for number in range(3):
+        refuse(place, {"type": "track", "anonymousId": "a", "name": f"E{number}", "messageId": f"m-{number}"})
+    refuse(place, {"type": "fax", "anonymousId": "a"})
+    order = {"code": "missing_event", "map": "merge(@, {event: name})"}
+
+    status, tried = place.manage(REPAIR, order)
+
+    assert status == 200
+    assert (tried["dry_run"], tried["matched"], tried["accepted"]) == (True, 3, 3)
+    assert place.events() == []
+    row = tried["rows"][-1]
+    assert ("event" in row["before"], row["after"]["event"], row["accepted"]) == (False, "E0", True)
+
+    done = place.manage(REPAIR, {**order, "dry_run": False})[1]
+    again = place.manage(REPAIR, {**order, "dry_run": False})[1]
+
+    assert (done["accepted"], again["matched"]) == (3, 0)
+    assert sorted(event["event"] for event in place.events()) == ["E0", "E1", "E2"]
+    assert len(place.manage("GET /v1/quarantine")[1]["items"]) == 1
+    assert [entry["action"] for entry in place.table.query_all("main#audit")].count("quarantine.repair") == 1
+
+
+def test_p4_rows_of_an_entry_are_repaired_each_by_its_code(place: World) -> None:
+    entry_id = refuse(
+        place,
+        {"type": "track", "anonymousId": "a", "messageId": "m-1"},
+        {"type": "track", "event": "E", "messageId": "m-2"},
+    )
+    patch = [{"op": "add", "path": "/event", "value": "Repaired"}]
+
+    done = place.manage(REPAIR, {"ids": [entry_id], "code": "missing_event", "map": patch, "dry_run": False})[1]
+
+    assert (done["matched"], done["accepted"]) == (1, 1)
+    (item,) = place.manage("GET /v1/quarantine")[1]["items"]
+    assert (item["rows"], item["open"]) == (2, 1)
+    assert [event["messageId"] for event in place.events()] == ["m-1"]
+
+
+def test_p4_pages_of_a_repair_go_on_with_the_cursor_and_filters_hold(place: World) -> None:
+    for day in range(3):
+        place.advance(day * 86_400_000)
+        refuse(place, {"type": "track", "anonymousId": "a", "messageId": f"m-{day}"})
+    order: dict[str, Any] = {"map": [{"op": "add", "path": "/event", "value": "E"}], "limit": 1}
+    found: list[str] = []
+    while True:
+        page = place.manage(REPAIR, order)[1]
+        found += [row["message_id"] for row in page["rows"]]
+        if page["next"] is None:
+            break
+        order["cursor"] = page["next"]
+
+    assert found == ["m-2", "m-1", "m-0"]
+    later = place.manage("GET /v1/quarantine")[1]["items"][1]["at"]
+    for member, expected in (
+        ({"since": later}, 2),
+        ({"until": later}, 1),
+        ({"source": "other"}, 0),
+        ({"stage": "consume"}, 0),
+    ):
+        asked = {"map": order["map"], **{k: format_instant(v) if isinstance(v, int) else v for k, v in member.items()}}
+        assert place.manage(REPAIR, asked)[1]["matched"] == expected, member
+
+
+def test_r44_dropped_rows_leave_the_list_and_stay_stored(place: World) -> None:
+    entry_id = refuse(place, {"type": "track", "anonymousId": "a"})
+    assert place.manage(REPAIR, {"ids": [entry_id], "drop": True})[1]["accepted"] == 1
+    assert len(place.manage("GET /v1/quarantine")[1]["items"]) == 1
+
+    place.manage(REPAIR, {"ids": [entry_id], "drop": True, "dry_run": False})
+
+    assert place.manage("GET /v1/quarantine")[1]["items"] == []
+    assert place.events() == []
+    assert place.manage("GET /v1/quarantine/{id}", path={"id": entry_id})[1]["rows"]
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "][", "a" * 5_000, "[" * 100, [], [{"op": "eval", "path": "/x"}], [{"op": "add", "path": "x"}], 7, [1]]
+)
+def test_s15_a_mapping_that_is_none_is_refused(place: World, spec: Any) -> None:
+    status, body = place.manage(REPAIR, {"map": spec})
+    assert (status, body["code"]) == (400, "invalid_map")
+
+
+# rotation of keys
+
+ROTATE = "POST /v1/sources/{key}/rotate"
+
+
+def test_s3_a_rotated_key_works_until_the_chosen_time_and_then_no_more(place: World) -> None:
+    old = place.source("shop")
+    until = format_instant(place.clock() + 3_600_000)
+    status, made = place.manage(ROTATE, {"revoke_at": until}, path={"key": "shop"})
+
+    assert (status, made["old_keys_until"]) == (200, until)
+    for offset, expected in ((0, 200), (3_500_000, 200), (3_660_000, 401)):
+        place.advance(offset)
+        assert place.send("/v1/t", track(), key=old)["statusCode"] == expected
+        assert place.send("/v1/t", track(), key=made["key"])["statusCode"] == 200
+    actions = [entry["action"] for entry in place.table.query_all("main#audit")]
+    assert actions.count("key.rotate") == 1
+
+
+def test_s3_two_rotations_in_a_row_wait_for_the_first(place: World) -> None:
+    place.source("shop")
+    assert place.manage(ROTATE, {}, path={"key": "shop"})[0] == 200
+    assert place.manage(ROTATE, {}, path={"key": "shop"})[0] == 409
+    place.advance(86_400_000)
+    assert place.manage(ROTATE, {}, path={"key": "shop"})[0] == 200
+
+
+def test_s3_a_key_can_be_revoked_at_a_time_to_come_and_earlier_after_all(place: World) -> None:
+    key = place.source("shop")
+    at = format_instant(place.clock() + 86_400_000)
+    path = {"key": "shop", "prefix": key[:11]}
+    place.manage(REVOKE, path=path, query={"at": at})
+    assert place.send("/v1/t", track(), key=key)["statusCode"] == 200
+
+    place.manage(REVOKE, path=path)
+
+    place.advance(60_000)
+    assert place.send("/v1/t", track(), key=key)["statusCode"] == 401
 
 
 def test_a_body_that_was_no_json_can_be_replayed_when_repaired(place: World) -> None:

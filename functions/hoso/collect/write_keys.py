@@ -5,7 +5,7 @@ Items in the ``control`` table, beside the source documents (kind ``source``):
 ========================  ========================  ==========================================================
 pk                        sk                        what
 ========================  ========================  ==========================================================
-``writekey``              ``<sha256 of the key>``   ``w`` workspace, ``s`` source; ``x`` when it was revoked
+``writekey``              ``<sha256 of the key>``   ``w`` workspace, ``s`` source; ``x`` revoked from then on
 ``<workspace>#keys``      ``<source>``              ``v``; ``keys``: list of {prefix, hash, at, revoked_at}
 ========================  ========================  ==========================================================
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,15 +81,15 @@ class WriteKeys:
         kept = self._kept.get(digest)
         if kept is not None and 0 <= now - kept[0] < (KNOWN_TTL_MS if kept[1] else UNKNOWN_TTL_MS):
             return kept[1]
-        source = self._look_up(digest)
+        source = self._look_up(digest, now)
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
         self._kept[digest] = (now, source)
         return source
 
-    def _look_up(self, digest: str) -> Source | None:
+    def _look_up(self, digest: str, now: int) -> Source | None:
         held = self._table.get(("writekey", digest), consistent=True)
-        if held is None or "x" in held:
+        if held is None or held.get("x", now + 1) <= now:
             return None
         try:
             body = self._control.get(held["w"], KIND, held["s"]).body
@@ -142,43 +142,89 @@ class SourceAdmin:
             Conflict: the source has two live keys; revoke one first.
         """
         self._control.get(self._workspace, KIND, source)
-        self._control.hasher(self._workspace)  # made here once: the public ingestion function may not write this table
         version, keys = self._keys_of(source)
-        if sum(key["revoked_at"] is None for key in keys) >= MAX_LIVE_KEYS:
+        if len(self._live(keys)) >= MAX_LIVE_KEYS:
             raise Conflict(f"a source has at most {MAX_LIVE_KEYS} live keys", hint="revoke one first")
-        write_key = _KEY_START + secrets.token_urlsafe(24)
-        prefix, digest, now = write_key[:_PREFIX_LENGTH], _digest(write_key), self._clock()
-        keys.append({"prefix": prefix, "hash": digest, "at": now, "revoked_at": None})
-        owner = {"pk": "writekey", "sk": digest, "w": self._workspace, "s": source}
-        self._write_keys(source, version, keys, Put(self._table, owner, ABSENT), actor, "key.new", prefix)
-        return {"key": write_key, "prefix": prefix}
+        return self._add_key(source, version, keys, (), actor, "key.new")
 
-    def revoke(self, source: str, prefix: str, actor: str) -> None:
-        """Take a key out of use, at once in the table and after ``KNOWN_TTL_MS`` at the latest in every process.
+    def rotate(self, source: str, revoke_at: int, actor: str) -> dict[str, str]:
+        """A new write key now; the other live keys go out of use at ``revoke_at`` (UTC ms). One transaction.
 
         Raises:
-            NotFound: the source has no such key. Revoking twice is harmless.
+            NotFound: no such source.
+            Conflict: the source has two keys that stay live; revoke one first, or wait until it is out of use.
         """
+        self._control.get(self._workspace, KIND, source)
+        version, keys = self._keys_of(source)
+        old = self._live(keys)
+        if len(old) >= MAX_LIVE_KEYS:
+            raise Conflict(f"a source has at most {MAX_LIVE_KEYS} live keys", hint="revoke one first")
+        for key in old:
+            key["revoked_at"] = min(revoke_at, key["revoked_at"] or revoke_at)
+        return self._add_key(source, version, keys, old, actor, "key.rotate")
+
+    def revoke(self, source: str, prefix: str, actor: str, at: int | None = None) -> None:
+        """Take a key out of use: now, or at an instant (UTC ms) to come; every process knows within ``KNOWN_TTL_MS``.
+
+        Raises:
+            NotFound: the source has no such key. Revoking twice is harmless: the earlier time counts.
+        """
+        now = self._clock()
+        at = now if at is None else max(at, now)
         version, keys = self._keys_of(source)
         held = next((key for key in keys if key["prefix"] == prefix), None)
         if held is None:
             raise NotFound("the source has no key with this prefix")
-        if held["revoked_at"] is not None:
+        if held["revoked_at"] is not None and held["revoked_at"] <= at:
             return
-        held["revoked_at"] = self._clock()
-        gone = {"pk": "writekey", "sk": held["hash"], "w": self._workspace, "s": source, "x": held["revoked_at"]}
-        self._write_keys(source, version, keys, Put(self._table, gone), actor, "key.revoke", prefix)
+        held["revoked_at"] = at
+        self._write_keys(source, version, keys, [self._gone(source, held)], actor, "key.revoke", prefix)
+
+    def _add_key(
+        self,
+        source: str,
+        version: int,
+        keys: list[dict[str, Any]],
+        going: Sequence[Mapping[str, Any]],
+        actor: str,
+        action: str,
+    ) -> dict[str, str]:
+        """Store a new key, and when the others go."""
+        self._control.hasher(self._workspace)  # made here once: the public ingestion function may not write this table
+        write_key = _KEY_START + secrets.token_urlsafe(24)
+        prefix, digest = write_key[:_PREFIX_LENGTH], _digest(write_key)
+        keys.append({"prefix": prefix, "hash": digest, "at": self._clock(), "revoked_at": None})
+        owner = {"pk": "writekey", "sk": digest, "w": self._workspace, "s": source}
+        owners = [Put(self._table, owner, ABSENT), *(self._gone(source, key) for key in going)]
+        self._write_keys(source, version, keys, owners, actor, action, prefix)
+        return {"key": write_key, "prefix": prefix}
+
+    def _gone(self, source: str, key: Mapping[str, Any]) -> Put:
+        """The owner item of a key that is or will be out of use."""
+        gone = {"pk": "writekey", "sk": key["hash"], "w": self._workspace, "s": source, "x": key["revoked_at"]}
+        return Put(self._table, gone)
+
+    def _live(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        now = self._clock()
+        return [key for key in keys if key["revoked_at"] is None or key["revoked_at"] > now]
 
     def _keys_of(self, source: str) -> tuple[int, list[dict[str, Any]]]:
         held = self._table.get((f"{self._workspace}#keys", source), consistent=True)
         return (held["v"], held["keys"]) if held else (0, [])
 
     def _write_keys(
-        self, source: str, version: int, keys: list[dict[str, Any]], owner: Put, actor: str, action: str, prefix: str
+        self,
+        source: str,
+        version: int,
+        keys: list[dict[str, Any]],
+        owners: Sequence[Put],
+        actor: str,
+        action: str,
+        prefix: str,
     ) -> None:
         listed = {"pk": f"{self._workspace}#keys", "sk": source, "v": version + 1, "keys": keys}
         entry = audit_entry(self._table, self._workspace, self._clock(), actor, action, f"{source}/{prefix}")
-        transact(self._client, [Put(self._table, listed, at_version(version)), owner, entry])
+        transact(self._client, [Put(self._table, listed, at_version(version)), *owners, entry])
 
 
 def _digest(write_key: str) -> str:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hoso.collect.handlers import repairs
+from hoso.collect.handlers.repairs import Bench
 from hoso.collect.plan_lookup import PlansInUse
-from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest_ids
-from hoso.collect.replay import replay
 from hoso.collect.write_keys import SourceAdmin, SourceKind
 from hoso.model.errors import InvalidInput
+from hoso.model.time import DAY_MS, format_instant, parse_instant
+from hoso.platform.audit import audit_entry
 from hoso.platform.aws import client
-from hoso.platform.clock import Clock, clock_from
+from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
-from hoso.platform.dynamo import Table
+from hoso.platform.dynamo import ABSENT, Table
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
-from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
+from hoso.platform.web import Answer, Request, Router, answer
 
 
 class ConsentSettings(BaseModel):
@@ -50,35 +50,19 @@ class SourceSettings(BaseModel):
     consent: ConsentSettings = Field(default_factory=ConsentSettings)
 
 
-class RepairedRow(BaseModel):
-    """A new payload for a row of a quarantine entry."""
+class Rotation(BaseModel):
+    """When the old keys go out of use: an instant (ISO 8601), a day from now if left out."""
 
     model_config = ConfigDict(extra="forbid")
 
-    index: int
-    payload: Any
-
-
-class ReplayOrder(BaseModel):
-    """What to replay: all rows, some of them repaired. ``dry_run`` only judges."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    rows: list[RepairedRow] = []
-    dry_run: bool = False
+    revoke_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Bench):
     """What this process works with."""
 
-    workspace: str
     sources: SourceAdmin
-    objects: Objects
-    stream: Stream
-    hash_of: Callable[[str, str], str]
-    plans: PlansInUse
-    clock: Clock
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -103,52 +87,27 @@ def _new_key(request: Request) -> Answer:
 
 
 def _revoke_key(request: Request) -> dict[str, Any]:
+    """Out of use now, or from ``?at=`` (ISO 8601) on."""
     actor = request.require("engineer")
-    desk().sources.revoke(request.path["key"], request.path["prefix"], actor.subject)
+    at = _instant(request.query["at"]) if "at" in request.query else None
+    desk().sources.revoke(request.path["key"], request.path["prefix"], actor.subject, at)
     return {"success": True}
 
 
-def _list_quarantine(request: Request) -> dict[str, Any]:
-    """Entries that wait for a replay, newest first; ``?state=all`` lists the others too."""
-    request.require("engineer", "privacy", "analyst")
-    stage = request.query.get("stage")
-    if stage is not None and stage not in STAGES:
-        raise InvalidInput(f"stage is one of {', '.join(STAGES)}")
-    here, limit = desk(), request.limit()
-    items: list[dict[str, Any]] = []
-    ids = newest_ids(here.objects, here.workspace, request.cursor, stage)
-    for entry_id in ids:
-        entry = load(here.objects, here.workspace, entry_id)
-        if is_open(entry) or request.query.get("state") == "all":
-            items.append({**entry, "rows": len(entry["rows"]), "replays": len(entry.get("replays", []))})
-        if len(items) >= limit:
-            break
-    more = next(islice(ids, 1), None) is not None
-    return {"items": items, "next": encode_cursor(items[-1]["id"]) if more and items else None}
-
-
-def _show_quarantine(request: Request) -> dict[str, Any]:
-    """One entry with its payloads: these are customers' data."""
-    request.require("engineer", "privacy")
-    return load(desk().objects, desk().workspace, request.path["id"])
-
-
-def _replay_quarantine(request: Request) -> dict[str, Any]:
-    """Send the rows again; what is refused again stays where it is."""
+def _rotate_key(request: Request) -> Answer:
+    """A new key now, the old ones until the chosen time."""
     actor = request.require("engineer")
-    here, order = desk(), request.parse(ReplayOrder)
-    entry = load(here.objects, here.workspace, request.path["id"])
-    repaired = {row.index: row.payload for row in order.rows}
-    result = replay(entry, repaired, here.hash_of, here.plans.of(here.workspace, entry["source"]))
-    if not order.dry_run:
-        here.stream.put(result.records)
-        note = {"at": here.clock(), "actor": actor.subject, "accepted": result.accepted}
-        mark_replayed(here.objects, here.workspace, entry, note)
-    return {
-        "accepted": len(result.accepted),
-        "rejected": [{"index": row.index, "code": row.code, "message": row.reason} for row in result.rejected],
-        "dry_run": order.dry_run,
-    }
+    here, order = desk(), request.parse(Rotation)
+    revoke_at = here.clock() + DAY_MS if order.revoke_at is None else _instant(order.revoke_at)
+    made = here.sources.rotate(request.path["key"], revoke_at, actor.subject)
+    return Answer(200, {**made, "old_keys_until": format_instant(revoke_at)})
+
+
+def _instant(text: object) -> int:
+    found = parse_instant(text)
+    if found is None:
+        raise InvalidInput("this is no instant", hint="write such as 2026-11-28T04:00:00Z")
+    return found
 
 
 @cache
@@ -159,6 +118,10 @@ def desk() -> Desk:
     dynamodb = client("dynamodb")
     table = Table(settings.control_table, dynamodb)
     control = ControlStore(table, dynamodb, clock, ttl_ms=0)
+
+    def audit(actor: str, action: str, subject: str) -> None:
+        table.put(audit_entry(table, settings.workspace, clock(), actor, action, subject).item, ABSENT)
+
     return Desk(
         workspace=settings.workspace,
         sources=SourceAdmin(table, dynamodb, control, clock, settings.workspace),
@@ -167,6 +130,7 @@ def desk() -> Desk:
         hash_of=lambda kind, value: control.hasher(settings.workspace).identifier(kind, value),
         plans=PlansInUse(table, clock, ttl_ms=0),
         clock=clock,
+        audit=audit,
     )
 
 
@@ -176,8 +140,10 @@ _ROUTES = Router(
         "PUT /v1/sources/{key}": _put_source,
         "POST /v1/sources/{key}/keys": _new_key,
         "DELETE /v1/sources/{key}/keys/{prefix}": _revoke_key,
-        "GET /v1/quarantine": _list_quarantine,
-        "GET /v1/quarantine/{id}": _show_quarantine,
-        "POST /v1/quarantine/{id}/replay": _replay_quarantine,
+        "POST /v1/sources/{key}/rotate": _rotate_key,
+        "GET /v1/quarantine": lambda request: repairs.list_entries(request, desk()),
+        "GET /v1/quarantine/{id}": lambda request: repairs.show_entry(request, desk()),
+        "POST /v1/quarantine/{id}/replay": lambda request: repairs.replay_entry(request, desk()),
+        "POST /v1/quarantine/repair": lambda request: repairs.repair_entries(request, desk()),
     }
 )
