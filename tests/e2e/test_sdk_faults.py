@@ -1,4 +1,8 @@
-"""The published SDKs through the faults of a network: each event is stored once, unchanged, with the right time."""
+"""The published SDKs through the faults of a network: each event is stored once, unchanged, with the right time.
+
+Servers and phones first, then web SDKs in a real Chromium: offline queues, beacons, wrong clocks, and consent before
+anything is sent.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ CLIENTS = {
     "react-native": (NODE, "react-native"),
 }
 SKEW_MS = -3_600_000
-DEADLINE_S = 90
+DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +136,139 @@ def test_react_native_reads_its_settings_and_makes_every_call(
     assert all("authorization" not in map(str.lower, one.headers) for one in proxy.of(user))
     types = {event["type"] for event in stored(twin, user)}
     assert types == {"identify", "track", "screen", "group", "alias"}
+
+
+WEB_DRIVER = DRIVERS / "faults-web.mjs"
+HOUR_MS = 3_600_000
+BATCHING = {"strategy": "batching", "config": {"size": 3, "timeout": 400}}
+RETRYING: dict[str, dict[str, Any]] = {
+    "segment-snippet": {"sdk": "segment-snippet", "skewMs": -HOUR_MS},
+    "segment-npm": {"sdk": "segment-npm"},
+    "segment-batching": {
+        "sdk": "segment-npm",
+        "options": {"integrations": {"Segment.io": {"deliveryStrategy": BATCHING}}},
+    },
+    "rudder": {"sdk": "rudder", "skewMs": HOUR_MS},
+    "rudder-batching": {
+        "sdk": "rudder",
+        "options": {"queueOptions": {"batch": {"enabled": True, "maxItems": 3, "flushInterval": 800}}},
+    },
+}
+BLIND: dict[str, dict[str, Any]] = {
+    "rudder-beacon": {
+        "sdk": "rudder",
+        "options": {"useBeacon": True, "beaconQueueOptions": {"maxItems": 3, "flushQueueInterval": 500}},
+        "blind": 2_500,
+    },
+    "jitsu": {"sdk": "jitsu", "blind": 2_500},
+}
+CONSENT = {"segment-consent": {"sdk": "segment-consent"}, "rudder-consent": {"sdk": "rudder-consent"}}
+STATE = {"default": "denied", "categories": {"analytics": "denied", "functional": "granted"}}
+
+
+class Browsed:
+    """What one Chromium did with all SDKs at the same time."""
+
+    def __init__(self, twin: Connection, proxy: FaultProxy) -> None:
+        twin.call("PUT", "/v1/sources/asks-first", {"name": "asks first", "kind": "web", "consent": STATE})
+        asks_first = twin.call("POST", "/v1/sources/asks-first/keys", {})["key"]
+        common = {"url": proxy.url, "writeKey": twin.write_keys["local-web"], "events": []}
+        scenarios = [
+            *({**common, "name": n, **s, "events": FAULT_EVENTS, "offline": True} for n, s in RETRYING.items()),
+            *({**common, "name": n, **s, "events": ["last"]} for n, s in BLIND.items()),
+            *({**common, "name": n, **s, "writeKey": asks_first, "consent": True} for n, s in CONSENT.items()),
+        ]
+        self.users: dict[str, str] = {}
+        for scenario in scenarios:
+            scenario["user"] = self.users[scenario["name"]] = f"{scenario['name']}-{uuid.uuid4().hex[:8]}"
+        self.started = int(time.time() * 1_000)
+        done = subprocess.run(
+            ["node", str(WEB_DRIVER)],
+            input=json.dumps(scenarios),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.said: dict[str, Any] = json.loads(done.stdout)
+        self.ended = int(time.time() * 1_000)
+        assert twin.drain(60)["stuck"] == []
+
+
+@pytest.fixture(scope="module")
+def browsed(twin: Connection, proxy: FaultProxy, chromium: str) -> Iterator[Browsed]:
+    yield Browsed(twin, proxy)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", RETRYING)
+def test_in_a_browser_every_fault_costs_a_retry_and_no_event(
+    twin: Connection, proxy: FaultProxy, browsed: Browsed, name: str
+) -> None:
+    said, user = browsed.said[name], browsed.users[name]
+    assert "broken" not in said, said
+
+    events = stored(twin, user)
+
+    assert sorted(one.fault for one in proxy.of(user) if one.fault) == sorted(FAULTS)
+    tracked = [event for event in events if event["type"] == "track"]
+    expected = ["Product Viewed", *FAULT_EVENTS, "offline", "left behind"]
+    assert sorted(event["event"] for event in tracked) == sorted(expected), said
+    for event in tracked:
+        assert event["body"]["properties"].items() >= {"run": user, "price": 500000, "name": "Váy xanh"}.items()
+    assert {event["type"] for event in events} == {"identify", "track", "page", "group", "alias"}
+    assert len({event["message_id"] for event in events}) == len(events)
+    assert said["deliveredOffline"] is False
+    assert said["pageErrors"] == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", RETRYING)
+def test_r7_a_browser_with_a_wrong_clock_makes_no_wrong_time(twin: Connection, browsed: Browsed, name: str) -> None:
+    for event in stored(twin, browsed.users[name]):
+        assert browsed.started - 2_000 <= event["ts"] <= browsed.ended + 2_000, event
+        if skew := RETRYING[name].get("skewMs"):
+            assert abs(event["original_ts"] - event["ts"] - skew) < 2_000
+
+
+@pytest.mark.browser
+def test_retries_carry_their_headers_and_need_no_preflight_of_their_own(proxy: FaultProxy, browsed: Browsed) -> None:
+    preflights = [one for one in proxy.seen if one.method == "OPTIONS"]
+    posts = [one for one in proxy.seen if one.method == "POST"]
+
+    assert {one.status for one in preflights} == {204}
+    sent = {name.lower() for one in posts for name in one.headers}
+    assert sent >= {"x-retry-count", "rsa-retry-attempt", "rsa-retry-reason", "anonymousid", "sentat", "authorization"}
+    asked = {name for one in preflights for name in one.headers["Access-Control-Request-Headers"].split(",")}
+    assert not asked & {"x-retry-count", "rsa-retry-attempt"}  # the first answer allowed them already
+    paths = {one.path.partition("?")[0] for one in posts}
+    assert paths >= {"/v1/t", "/v1/i", "/v1/p", "/v1/g", "/v1/a", "/v1/b", "/v1/track", "/v1/identify", "/v1/batch"}
+    assert paths >= {"/beacon/v1/batch", "/api/s/track"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", BLIND)
+def test_clients_that_read_no_answer_deliver_each_call_once(twin: Connection, browsed: Browsed, name: str) -> None:
+    said, user = browsed.said[name], browsed.users[name]
+    assert "broken" not in said, said
+
+    events = stored(twin, user)
+
+    assert sorted(event["event"] for event in events if event["type"] == "track") == ["Product Viewed", "last"]
+    assert {event["type"] for event in events} >= {"identify", "track", "page", "group"}
+    assert len({event["message_id"] for event in events}) == len(events)
+    assert all("writeKey" not in event["body"] for event in events)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", CONSENT)
+def test_nothing_is_sent_until_consent_is_given_and_then_what_waited(
+    twin: Connection, browsed: Browsed, name: str
+) -> None:
+    said, user = browsed.said[name], browsed.users[name]
+    assert "broken" not in said, said
+
+    assert said["consent"] == STATE
+    assert said["postsBeforeConsent"] == 0
+    assert sorted(event["event"] for event in stored(twin, user)) == ["after consent", "before consent"]

@@ -44,7 +44,7 @@ const origin = `http://127.0.0.1:${server.address().port}`
 const system = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 const executablePath = system ?? (await sparticuz.executablePath())
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
-const browser = await chromium.launch({ executablePath, headless: true, args: system ? flags : [...sparticuz.args, ...flags] })
+const browser = await chromium.launch({ executablePath, headless: true, args: system ? flags : [...sparticuz.args.filter((flag) => flag !== '--disable-web-security'), ...flags] })
 const page = await browser.newPage()
 const problems = []
 page.on('pageerror', (error) => problems.push(String(error)))
