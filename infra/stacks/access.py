@@ -46,6 +46,18 @@ def budgets(data: DataStack) -> iam.PolicyStatement:
     )
 
 
+def write_documents(data: DataStack, *kinds: str) -> list[iam.PolicyStatement]:
+    """Store control documents of these kinds, with their revisions."""
+    patterns = [pattern for kind in kinds for pattern in (f"*#{kind}", f"*#{kind}#revisions")]
+    return [
+        allow(
+            ["dynamodb:PutItem"],
+            data.control.table_arn,
+            conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": patterns}},
+        )
+    ]
+
+
 def write_people(data: DataStack) -> list[iam.PolicyStatement]:
     """The one write path of people: all their items, with outbox rows and due entries."""
     return [

@@ -9,7 +9,16 @@ from constructs import Construct
 from infra.constructs.function import Job
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
-from infra.stacks.access import budgets, every_table, quarantine, read_control, read_items, read_stream, write_people
+from infra.stacks.access import (
+    budgets,
+    every_table,
+    quarantine,
+    read_control,
+    read_items,
+    read_stream,
+    write_documents,
+    write_people,
+)
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -52,9 +61,17 @@ class UnifyStack(CapabilityStack):
             "ProfileFunction",
             Job(
                 handler="hoso.unify.handlers.profiles.handler",
-                description="Admin API: profiles and timelines",
+                description="Admin API: profiles, timelines, sessions, greetings, trait policies",
                 environment=every_table(data),
-                permissions=[*read_control(data), read_items(data.profiles)],
+                permissions=[*read_control(data), read_items(data.profiles), *write_documents(data, "traits")],
             ),
-            routes=["GET /v1/profiles/{id}", "GET /v1/profiles/{id}/timeline"],
+            routes=[
+                "GET /v1/profiles/{id}",
+                "POST /v1/profiles/batch",
+                "GET /v1/profiles/{id}/timeline",
+                "GET /v1/profiles/{id}/sessions",
+                "GET /v1/host/{store}/greeting",
+                "GET /v1/traits/policies",
+                "PUT /v1/traits/policies",
+            ],
         )

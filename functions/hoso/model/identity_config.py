@@ -130,6 +130,7 @@ DEFAULT = IdentityConfig(
         "customer_id": TypeRule(3.3, limit=5),
         "payment_customer_id": TypeRule(3.6, limit=20),
         "zalo_id": TypeRule(5.5, limit=5, fanout=5),
+        "presence_token": TypeRule(5.7, limit=5, fanout=3),
     },
     names=True,
 )

@@ -149,13 +149,14 @@ class Check:
 class Update:
     """Change some attributes of an item, or make it with them, in a transaction.
 
-    ``add`` raises numbers (from 0), ``default`` sets what is not there yet. Attribute names must not be user data.
+    ``add`` raises numbers (from 0) and adds to sets, ``default`` sets what is not there yet. Attribute
+    names must not be user data.
     """
 
     table: Table
     key: Key
     put: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    add: Mapping[str, int] = field(default_factory=dict[str, int])
+    add: Mapping[str, int | frozenset[str]] = field(default_factory=dict[str, "int | frozenset[str]"])
     default: Mapping[str, Any] = field(default_factory=dict[str, Any])
     condition: Condition | None = None
 

@@ -293,7 +293,7 @@ def snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator
     for profile in people:
         if not profile.exists or profile.person.moved_to is not None:
             continue
-        state = rule_state(profile.person, profile.fragments)
+        state = rule_state(profile.person, profile.fragments, profile.policies)
         stale = any(rules.missing(fragment.hot.meters) for fragment in profile.fragments)
         verdicts = {} if stale else rules.evaluate(state, as_of)
         yield Snapped(

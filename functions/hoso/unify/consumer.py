@@ -187,6 +187,7 @@ class Consumer:
         parts = [part for unit in units for part in unit.parts]
         for part in parts:
             self._set_aside(part)
+        self._note_marks(parts, now)
         self._store.put_pages([page for part in parts for page in part.pages])
         for unit in units:
             try:
@@ -315,6 +316,12 @@ class Consumer:
             ]
             if rows:
                 self._quarantine(part.group.workspace, stage, record.source, record.received_at, rows)
+
+    def _note_marks(self, parts: Sequence[Part], now: int) -> None:
+        """Put what people may have in common into the index, before the commit: an orphan there does no harm."""
+        for part in parts:
+            if part.change.marks:
+                self._store.note_marks(part.group.workspace, dict.fromkeys(part.change.marks, part.fid), now)
 
     def _refuse(self, refusals: Sequence[Refusal], tally: Tally) -> None:
         """Put records that are none into the quarantine, as they came."""

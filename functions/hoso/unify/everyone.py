@@ -9,9 +9,12 @@ from hoso.platform.dynamo import Item
 from hoso.unify.fragments import Fragment, cold_of, hot_of
 from hoso.unify.profiles import Profile, merge, person_of
 from hoso.unify.store import ProfileStore
+from hoso.unify.trait_policies import NO_POLICIES, PolicyOf
 
 
-def everyone(store: ProfileStore, workspace: str, part: int, parts: int) -> Iterator[Profile]:
+def everyone(
+    store: ProfileStore, workspace: str, part: int, parts: int, policies: PolicyOf = NO_POLICIES
+) -> Iterator[Profile]:
     """The people of one of ``parts`` shares. A fragment belongs to the person that lists it, else to itself."""
     people: dict[str, Item] = {}
     hots: dict[str, Item] = {}
@@ -33,7 +36,8 @@ def everyone(store: ProfileStore, workspace: str, part: int, parts: int) -> Iter
             continue
         fids: list[str] = people.get(pid, {}).get("fr") or [pid.removeprefix("p_")]
         fragments = [Fragment(fid, hot_of(hots.get(fid), ("", "")), cold_of(colds.get(fid))) for fid in fids]
-        yield merge(workspace, person_of(people.get(pid), pid, fids[0], fragments[0].hot.hub), fragments)
+        person = person_of(people.get(pid), pid, fids[0], fragments[0].hot.hub)
+        yield merge(workspace, person, fragments, policies)
 
 
 def _parse(pk: str) -> tuple[str, str, str]:

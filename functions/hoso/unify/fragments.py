@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hoso.model.record import Event
 from hoso.segment.person import RuleEvent
-from hoso.unify import consent, orders, traits
+from hoso.unify import computed, consent, orders, story, traits
 from hoso.unify.codec import pack_json, unpack_json
+from hoso.unify.computed import Values
 from hoso.unify.consent import Consents
 from hoso.unify.dedupe import Ring
 from hoso.unify.orders import Base, Orders
+from hoso.unify.story import Story
 from hoso.unify.traits import Traits
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-COLD_EVENTS = consent.EVENTS | orders.EVENTS | {"$identify"}
+COLD_EVENTS = consent.EVENTS | orders.EVENTS | story.EVENTS | {"$identify"}
 """Names of events that can change the cold part."""
 
 
@@ -57,7 +59,7 @@ class Hot:
 
 @dataclass(slots=True)
 class Cold:
-    """The part of a fragment that says who the person is. Every member is a last-writer-wins fold."""
+    """The part of a fragment that says who the person is. Every member but ``computed`` is a fold of events."""
 
     version: int = 0
     traits: Traits = field(default_factory=Traits)
@@ -65,6 +67,8 @@ class Cold:
     orders: Orders = field(default_factory=Orders)
     base: Base = field(default_factory=Base)
     overflow: Json = field(default_factory=dict[str, Any])
+    story: Story = field(default_factory=Story)
+    computed: Values = field(default_factory=Values)
     rest: Json = field(default_factory=dict[str, Any])
 
 
@@ -87,10 +91,12 @@ class New(NamedTuple):
 
 @dataclass(slots=True)
 class Change:
-    """What a fold touched: names of events, names of traits, whether consent or the cold part changed."""
+    """What a fold touched: names of events, names of traits, whether consent or the cold part changed; ``marks`` are
+    what the person may have in common with others."""
 
     names: set[str] = field(default_factory=set[str])
     traits: set[str] = field(default_factory=set[str])
+    marks: set[str] = field(default_factory=set[str])
     consent: bool = False
     cold: bool = False
 
@@ -98,6 +104,7 @@ class Change:
         """Take in what another fold touched."""
         self.names |= other.names
         self.traits |= other.traits
+        self.marks |= other.marks
         self.consent = self.consent or other.consent
         self.cold = self.cold or other.cold
 
@@ -168,6 +175,9 @@ def _fold_cold(cold: Cold, new: New, change: Change) -> None:
             change.consent = change.cold = True
     if orders.put(cold.orders, cold.base, cold.overflow, event):
         change.cold = True
+    if story.fold(cold.story, event, source):
+        change.cold = True
+        change.marks.update(story.marks_of(event))
 
 
 def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
@@ -194,7 +204,7 @@ def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
 
 
 _HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x"])
-_COLD_KEYS = frozenset({"pk", "sk", "v", "b"})
+_COLD_KEYS = frozenset({"pk", "sk", "v", "b", "y", "z"})
 
 
 def hot_item(hot: Hot, pk: str) -> Json:
@@ -234,6 +244,8 @@ def cold_of(item: Json | None) -> Cold:
         orders={order_id: orders.Order.of_wire(wire) for order_id, wire in state["d"].items()},
         base=Base(*state["s"]),
         overflow=state["x"],
+        story=story.unpacked(item.get("y")),
+        computed=computed.unpacked(item.get("z")),
         rest={key: value for key, value in item.items() if key not in _COLD_KEYS},
     )
 
@@ -247,7 +259,12 @@ def cold_item(cold: Cold, pk: str) -> Json:
         "s": cold.base.wire(),
         "x": cold.overflow,
     }
-    return {**cold.rest, "pk": pk, "sk": "C", "v": cold.version, "b": pack_json(state)}
+    item: Json = {**cold.rest, "pk": pk, "sk": "C", "v": cold.version, "b": pack_json(state)}
+    if cold.story:
+        item["y"] = story.packed(cold.story)
+    if cold.computed:
+        item["z"] = computed.packed(cold.computed)
+    return item
 
 
 def _consents(wire: Json) -> Consents:

@@ -19,7 +19,7 @@ from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Table
 from hoso.platform.ids import Hasher
 from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Restore
-from hoso.unify.graph import NAMES_KEPT, strip
+from hoso.unify.graph import NAMES_KEPT, Facts, strip
 from hoso.unify.identity_changes import decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
 from hoso.unify.identity_items import TOGETHER, IdentityKeys, weaker_last
@@ -44,6 +44,13 @@ class PersonHeader:
     identifiers: list[Identifier]
     fragments: list[str]
     item: Item
+
+    @classmethod
+    def of(cls, pid: str, item: Item | None) -> PersonHeader:
+        """The header in a person's item, or that of a person who is one identifier alone."""
+        held = item or {}
+        ids = [Identifier(kind, value) for kind, value in held.get("ids", ())]
+        return cls(pid, held.get("v", 0), ids, held.get("fr") or [pid.removeprefix("p_")], held)
 
 
 class Identities:
@@ -115,13 +122,26 @@ class Identities:
         for _ in range(8):
             item = self._table.get(self.keys.person_key(pid), consistent=True)
             if item is None or "to" not in item:
-                ids = [Identifier(kind, value) for kind, value in (item or {}).get("ids", ())]
-                fragments: list[str] = (item or {}).get("fr") or [pid.removeprefix("p_")]
-                return PersonHeader(pid, (item or {}).get("v", 0), ids, fragments, item or {})
+                return PersonHeader.of(pid, item)
             leader = Identifier(*item["a"])
             held = self._read([leader], consistent=True)[leader]
             pid = (held or {}).get("p") or self.keys.profile(leader)
         raise NotFound("this profile id leads nowhere")
+
+    def facts_of(self, identifier: Identifier) -> Facts:
+        """What is stored of the component of an identifier, strongly consistent.
+
+        Raises:
+            TooLarge: the component is too large to be read at once.
+            Unfinished: a move of identifiers has to be finished first.
+            Conflict: it changed while it was read.
+        """
+        return self._reader.read([identifier]).facts(self.config)
+
+    def people_of(self, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
+        """The profile ids of many identifiers, strongly consistent; they may have moved on since (see ``load``)."""
+        items = self._read(identifiers, consistent=True)
+        return {one: (items[one] or {}).get("p") or self.keys.profile(one) for one in identifiers}
 
     def remaining(self, evidence: Evidence) -> Evidence | None:
         """The evidence without identifiers erased at its time or later (R15); None when nothing is left of it."""

@@ -17,10 +17,10 @@ from hoso.unify.amounts import LARGEST, micros, units
 MAX_ORDERS = 500
 _MAX_REFUNDS = 20
 _MAX_ID = 128
-_COMPLETED = frozenset({"Order Completed", "Completed Order"})
+COMPLETED = frozenset({"Order Completed", "Completed Order"})
 _REFUNDED = frozenset({"Order Refunded", "Refunded Order"})
 _CANCELLED = frozenset({"Order Cancelled", "Cancelled Order", "Order Canceled", "Canceled Order"})
-EVENTS = _COMPLETED | _REFUNDED | _CANCELLED
+EVENTS = COMPLETED | _REFUNDED | _CANCELLED
 """Track events about orders: the e-commerce specification's names, and the swapped ones of its version 1."""
 
 Json = dict[str, Any]
@@ -119,7 +119,7 @@ def put(orders: Orders, base: Base, overflow: Json, event: Event) -> bool:
     order = orders.setdefault(order_id, Order())
     before = order.wire()
     order.last = max(order.last, event.ts)
-    if event.name in _COMPLETED:
+    if event.name in COMPLETED:
         _complete(order, event, given)
     elif event.name in _CANCELLED:
         order.cancelled = True

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hoso.model.errors import Conflict, Transient
-from hoso.model.identifiers import Identifier
+from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import TRANSACTION_LIMIT
+from hoso.platform.dynamo import TRANSACTION_LIMIT, Item, Key, Put, at_version
 from hoso.segment.person import PersonState, RuleEvent, Verdict
+from hoso.unify import computed
+from hoso.unify.computed import Computed
 from hoso.unify.everyone import everyone
-from hoso.unify.fragments import Fragment, New, cold_of, hot_of
+from hoso.unify.fragments import Fragment, New, cold_item, cold_of, hot_of
+from hoso.unify.graph import Facts
 from hoso.unify.history import rebuild_meters
-from hoso.unify.identities import Identities
+from hoso.unify.identities import Identities, PersonHeader
 from hoso.unify.profiles import Profile, merge, person_of, rule_state
 from hoso.unify.rulebook import Book, Rulebook
 from hoso.unify.settlement import Reason, Settlement, settle
-from hoso.unify.store import ProfileStore, cold_key, hot_key
-from hoso.unify.timeline import Cursor, TimelinePage, all_events, one_page
+from hoso.unify.store import ProfileStore, cold_key, hot_key, person_key
+from hoso.unify.timeline import Cursor, TimelinePage, Wanted, all_events, one_page
 from hoso.unify.writes import bumps, settlement_writes
 
 ATTEMPTS = 6
@@ -61,20 +64,64 @@ class People:
         Raises:
             NotFound: the id leads in a circle.
         """
-        header = self._identities(workspace).load(pid)
-        item = header.item or None
-        fids = header.fragments
-        keys = [key for fid in fids for key in (hot_key(workspace, fid), cold_key(workspace, fid))]
-        items = self._store.read(keys, consistent=True)
-        fragments = [
-            Fragment(
-                fid, hot_of(items.get(hot_key(workspace, fid)), ("", "")), cold_of(items.get(cold_key(workspace, fid)))
-            )
-            for fid in fids
-        ]
-        own = fragments[0].hot.hub if fragments[0].hot.version else hub
-        person = person_of(item, header.pid, fids[0], (own[0], own[1]) if own else None)
-        return merge(workspace, person, fragments)
+        return self._whole(workspace, [self._identities(workspace).load(pid)], {pid: hub} if hub else {})[0]
+
+    def load_many(
+        self, workspace: str, pids: Sequence[str], hubs: Mapping[str, Identifier] | None = None
+    ) -> list[Profile]:
+        """As ``load_person`` for several profile ids, in their order, in a few batched reads.
+
+        Raises:
+            NotFound: an id leads in a circle.
+        """
+        identities = self._identities(workspace)
+        items = self._store.read([person_key(workspace, pid) for pid in pids], consistent=True)
+        headers: list[PersonHeader] = []
+        for pid in pids:
+            item = items.get(person_key(workspace, pid))
+            moved = item is not None and "to" in item
+            headers.append(identities.load(pid) if moved else PersonHeader.of(pid, item))
+        return self._whole(workspace, headers, hubs or {})
+
+    def people_of(self, workspace: str, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
+        """The profile ids of many identifiers, whether or not anything is known of them."""
+        return self._identities(workspace).people_of(identifiers)
+
+    def identity_config(self, workspace: str) -> IdentityConfig:
+        """The identity rules of a workspace."""
+        return self._identities(workspace).config
+
+    def identity_facts(self, workspace: str, identifier: Identifier) -> Facts:
+        """What identity knows around an identifier; raises what ``Identities.facts_of`` does."""
+        return self._identities(workspace).facts_of(identifier)
+
+    def own_profile_id(self, workspace: str, anchor: Identifier) -> str:
+        """The id of the person of which this identifier is the anchor."""
+        return self._identities(workspace).keys.profile(anchor)
+
+    def fragment_id(self, workspace: str, hub: Identifier) -> str:
+        """The id of the fragment of a hub."""
+        return self._store.fragment_id(workspace, hub)
+
+    def fragment(self, workspace: str, fid: str) -> Fragment:
+        """One fragment as stored; of version 0 when there is none."""
+        items = self._store.read([hot_key(workspace, fid), cold_key(workspace, fid)], consistent=True)
+        return _fragment(workspace, fid, items)
+
+    def pages(self, workspace: str, fid: str, newest: str | None) -> Iterator[Item]:
+        """The timeline pages of a fragment from this one back."""
+        return self._store.timeline(workspace, fid, newest)
+
+    def carriers(self, workspace: str, marks: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Per mark the fragments that may carry it (``hoso.unify.marks``)."""
+        keys = {self._store.mark_key(workspace, mark): mark for mark in marks}
+        items = self._store.read(keys, consistent=False)
+        return {keys[key]: frozenset(item.get("f", ())) for key, item in items.items()}
+
+    def owners(self, workspace: str, fids: Sequence[str]) -> list[str]:
+        """The profile ids that fragments belong to, in their order."""
+        items = self._store.read([hot_key(workspace, fid) for fid in fids], consistent=True)
+        return [items.get(hot_key(workspace, fid), {}).get("o") or f"p_{fid}" for fid in fids]
 
     def person_state(self, profile: Profile) -> PersonState:
         """What the live rules see of a person, with meters of the present rules."""
@@ -84,7 +131,7 @@ class People:
             if hot.rules != rules.version and hot.page is not None and rules.missing(hot.meters):
                 hot.meters = rebuild_meters(self._store, profile.workspace, fragment.fid, hot.page, rules)
                 hot.rules = rules.version
-        return rule_state(profile.person, profile.fragments)
+        return rule_state(profile.person, profile.fragments, profile.policies)
 
     def timeline(self, workspace: str, pid: str) -> Iterator[New]:
         """All events of a person, each once, newest first by event time."""
@@ -96,9 +143,15 @@ class People:
             event = new.event
             yield RuleEvent(event.message_id, event.name, event.ts, new.received_at, event.body)
 
-    def timeline_page(self, profile: Profile, limit: int, cursor: Cursor | None) -> TimelinePage:
-        """At most ``limit`` events of a person, newest first, and the cursor of what follows."""
-        return one_page(self._store, profile.workspace, profile, limit, cursor)
+    def timeline_page(
+        self, profile: Profile, limit: int, cursor: Cursor | None, wanted: Wanted | None = None
+    ) -> TimelinePage:
+        """At most ``limit`` of the wanted events of a person, newest first, and the cursor of what follows."""
+        return one_page(self._store, profile.workspace, profile, limit, cursor, wanted)
+
+    def events_before(self, profile: Profile, cursor: Cursor | None) -> Iterator[New]:
+        """All events of a person after a cursor, newest first."""
+        return all_events(self._store, profile.workspace, profile, cursor)
 
     def verdicts(self, profile: Profile, as_of: int, keys: frozenset[str] | None = None) -> dict[str, Verdict]:
         """What the live rules say of a person at an instant, for these segments or all."""
@@ -159,14 +212,63 @@ class People:
         One pass over the table per share; the items of a share are held in memory (about 2 KB a person). Not a
         snapshot: what changes meanwhile is seen before or after its change.
         """
-        return everyone(self._store, workspace, part, parts)
+        return everyone(self._store, workspace, part, parts, self._rulebook.book(workspace).policies)
+
+    def put_computed(self, workspace: str, pid: str, values: Mapping[str, Computed]) -> bool:
+        """Store computed traits and scores of a person (``hoso.unify.computed``). Answers whether any is new.
+
+        Safe to repeat; an older computation never replaces a newer one. The segments that look at them are evaluated
+        by whoever asks for it afterwards (``reevaluate``, the nightly run).
+
+        Raises:
+            InvalidInput: a value that is too large, or too many of them.
+            Transient: others kept changing the person.
+        """
+        for _ in range(ATTEMPTS):
+            profile = self.load_person(workspace, pid)
+            ids = profile.person.identifiers
+            fid = self._store.fragment_id(workspace, ids[0]) if ids else profile.person.fragments[0]
+            cold = self.fragment(workspace, fid).cold
+            changed = [computed.put(cold.computed, name, fresh) for name, fresh in sorted(values.items())]
+            if not any(changed):
+                return False
+            before, cold.version = cold.version, cold.version + 1
+            pk, _ = cold_key(workspace, fid)
+            try:
+                self._store.commit([Put(self._store.profiles, cold_item(cold, pk), at_version(before))])
+            except Conflict:
+                continue
+            return True
+        raise Transient(f"the person kept changing in {ATTEMPTS} tries")
 
     def book(self, workspace: str) -> Book:
         """The live rules of a workspace and the revisions of its segments."""
         return self._rulebook.book(workspace)
+
+    def _whole(self, workspace: str, headers: Sequence[PersonHeader], hubs: Mapping[str, Identifier]) -> list[Profile]:
+        keys = [
+            key
+            for header in headers
+            for fid in header.fragments
+            for key in (hot_key(workspace, fid), cold_key(workspace, fid))
+        ]
+        items = self._store.read(keys, consistent=True)
+        policies = self._rulebook.book(workspace).policies
+        profiles: list[Profile] = []
+        for header in headers:
+            fragments = [_fragment(workspace, fid, items) for fid in header.fragments]
+            own = fragments[0].hot.hub if fragments[0].hot.version else hubs.get(header.pid)
+            person = person_of(header.item or None, header.pid, header.fragments[0], (own[0], own[1]) if own else None)
+            profiles.append(merge(workspace, person, fragments, policies))
+        return profiles
 
     def _commit(self, profile: Profile, settled: Settlement) -> None:
         writes = settlement_writes(self._store, profile.workspace, settled)
         room = TRANSACTION_LIMIT - len(writes)
         writes += bumps(self._store, profile.workspace, profile.pid, profile.fragments[:room])
         self._store.commit(writes)
+
+
+def _fragment(workspace: str, fid: str, items: Mapping[Key, Item]) -> Fragment:
+    hot = hot_of(items.get(hot_key(workspace, fid)), ("", ""))
+    return Fragment(fid, hot, cold_of(items.get(cold_key(workspace, fid))))

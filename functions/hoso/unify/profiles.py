@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hoso.model.time import format_instant
 from hoso.segment.live import merge_meters
-from hoso.segment.person import PersonState
-from hoso.unify import consent, orders
+from hoso.segment.person import PersonState, Score
+from hoso.unify import computed, consent, orders, verification, visits
+from hoso.unify.computed import Values
 from hoso.unify.consent import Consents
-from hoso.unify.fragments import Fragment
+from hoso.unify.fragments import Cold, Fragment
+from hoso.unify.trait_history import ID_LENGTH, Write
+from hoso.unify.trait_policies import NO_POLICIES, PolicyOf, decide
 from hoso.unify.traits import Trait, Traits
+from hoso.unify.verification import Verifications
+from hoso.unify.visits import Visit
 
 Json = dict[str, Any]
 
@@ -37,7 +41,8 @@ class Person:
     """The person item. Version 0: not stored, an identifier that was never linked and is in no segment.
 
     ``due`` is the time at which the sweeper will look; ``dirty``: people merged or parted and not all segments have
-    been evaluated since. ``rest`` holds attributes of other owners, which every write keeps.
+    been evaluated since. ``reasons`` say per membership why it was entered: kind and event name. ``rest`` holds
+    attributes of other owners, which every write keeps.
     """
 
     pid: str
@@ -49,12 +54,16 @@ class Person:
     due: int | None = None
     dirty: bool = False
     moved_to: str | None = None
+    reasons: Mapping[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, "str | None"]])
     rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One person, merged. Times are UTC ms; ``totals`` are whole units."""
+    """One person, merged. Times are UTC ms; ``totals`` are whole units; ``visits`` are oldest first.
+
+    ``computed`` are computed traits and scores; ``policies`` are those by which ``traits`` were merged.
+    """
 
     workspace: str
     person: Person
@@ -65,6 +74,10 @@ class Profile:
     last_seen: int | None
     overflow: Json
     fragments: tuple[Fragment, ...]
+    verified: Verifications = field(default_factory=Verifications)
+    computed: Values = field(default_factory=Values)
+    visits: tuple[Visit, ...] = ()
+    policies: PolicyOf = field(default_factory=lambda: NO_POLICIES)
 
     @property
     def pid(self) -> str:
@@ -77,7 +90,7 @@ class Profile:
         return self.person.version > 0 or any(fragment.hot.version for fragment in self.fragments)
 
 
-_PERSON_KEYS = frozenset(["pk", "sk", "v", "ids", "fr", "m", "sp", "due", "dirty", "to"])
+_PERSON_KEYS = frozenset(["pk", "sk", "v", "ids", "fr", "m", "sp", "due", "dirty", "to", "mr"])
 
 
 def person_of(item: Json | None, pid: str, fid: str | None = None, hub: tuple[str, str] | None = None) -> Person:
@@ -94,6 +107,7 @@ def person_of(item: Json | None, pid: str, fid: str | None = None, hub: tuple[st
         due=item.get("due"),
         dirty=bool(item.get("dirty")),
         moved_to=item.get("to"),
+        reasons={key: (why[0], why[1]) for key, why in item.get("mr", {}).items()},
         rest={key: value for key, value in item.items() if key not in _PERSON_KEYS},
     )
 
@@ -109,6 +123,9 @@ def person_item(person: Person, workspace: str) -> Json:
         "fr": list(person.fragments),
         "m": {key: list(membership) for key, membership in person.memberships.items()},
     }
+    reasons = {key: list(why) for key, why in person.reasons.items() if key in person.memberships}
+    if reasons:
+        item["mr"] = reasons
     if person.split_id is not None:
         item["sp"] = person.split_id
     if person.due is not None:
@@ -118,8 +135,8 @@ def person_item(person: Person, workspace: str) -> Json:
     return item
 
 
-def merge(workspace: str, person: Person, fragments: Iterable[Fragment]) -> Profile:
-    """The profile of a person out of all its fragments."""
+def merge(workspace: str, person: Person, fragments: Iterable[Fragment], policies: PolicyOf = NO_POLICIES) -> Profile:
+    """The profile of a person out of all its fragments, its traits by these policies."""
     parts = tuple(fragments)
     united = orders.unite(part.cold.orders for part in parts)
     firsts = [part.hot.first for part in parts if part.hot.first is not None]
@@ -135,7 +152,7 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment]) -> Prof
     return Profile(
         workspace=workspace,
         person=person,
-        traits=merge_traits(part.cold.traits for part in parts),
+        traits=merge_traits([part.cold for part in parts], policies),
         consent=consent.merge([*(part.cold.said for part in parts), *(part.hot.shown for part in parts)]),
         totals={
             "events": sum(part.hot.events for part in parts),
@@ -145,21 +162,49 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment]) -> Prof
         last_seen=max(lasts, default=None),
         overflow=overflow,
         fragments=parts,
+        verified=verification.merge(part.cold.story.verified for part in parts),
+        computed=computed.merge(part.cold.computed for part in parts),
+        visits=tuple(visits.unite(part.cold.story.visits for part in parts)),
+        policies=policies,
     )
 
 
-def merge_traits(parts: Iterable[Traits]) -> Traits:
-    """Per trait the newest write of all parts, and since when its value holds over all of them."""
+def merge_traits(parts: Sequence[Cold], policies: PolicyOf = NO_POLICIES) -> Traits:
+    """Per trait the newest write of all parts, and since when its value holds over all of them; a trait with a policy
+    has the value that the policy makes of all notable writes."""
     entries: dict[str, list[Trait]] = {}
     for part in parts:
-        for name, entry in part.items():
+        for name, entry in part.traits.items():
             entries.setdefault(name, []).append(entry)
-    return {name: found[0] if len(found) == 1 else _newest(found) for name, found in entries.items()}
+    merged = {name: found[0] if len(found) == 1 else _newest(found) for name, found in entries.items()}
+    for name in policies.keys() & merged.keys():
+        chosen = decide(policies[name], writes_of(name, parts))
+        if chosen is not None:
+            merged[name] = chosen
+    return merged
 
 
-def rule_state(person: Person, fragments: Sequence[Fragment]) -> PersonState:
-    """What the live rules see of a person that consists of these fragments."""
-    traits = merge_traits(part.cold.traits for part in fragments)
+def writes_of(name: str, parts: Iterable[Cold]) -> list[Write]:
+    """All writes of a trait that are known: the notable ones, and the winner of each fragment."""
+    writes: list[Write] = []
+    for part in parts:
+        told = part.story.traits.get(name, [])
+        held = part.traits.get(name)
+        writes += told
+        known = {(write.ts, write.message_id) for write in told}
+        if held is not None and (held.ts, held.message_id[:ID_LENGTH]) not in known:
+            writes.append(Write(held.ts, held.message_id, held.source, held.value))
+    return writes
+
+
+def rule_state(person: Person, fragments: Sequence[Fragment], policies: PolicyOf = NO_POLICIES) -> PersonState:
+    """What the rules, live and nightly, see of a person that consists of these fragments.
+
+    A computed trait stands before a told one of the same name.
+    """
+    traits = merge_traits([part.cold for part in fragments], policies)
+    made = computed.merge(part.cold.computed for part in fragments)
+    counted = {name: entry for name, entry in made.items() if entry.kind == "trait" and entry.value is not None}
     statements = consent.merge([*(part.cold.said for part in fragments), *(part.hot.shown for part in fragments)])
     identifiers: dict[str, list[str]] = {}
     for kind, value in person.identifiers:
@@ -168,58 +213,19 @@ def rule_state(person: Person, fragments: Sequence[Fragment]) -> PersonState:
     return PersonState(
         id=person.pid,
         split_id=person.split_id,
-        traits={name: entry.value for name, entry in traits.items() if entry.value is not None},
-        trait_since={name: entry.since for name, entry in traits.items() if entry.value is not None},
+        traits={
+            **{name: entry.value for name, entry in traits.items() if entry.value is not None},
+            **{name: entry.value for name, entry in counted.items()},
+        },
+        trait_since={
+            **{name: entry.since for name, entry in traits.items() if entry.value is not None},
+            **{name: entry.since for name, entry in counted.items()},
+        },
         identifiers=identifiers,
         consent={key: entry.state for key, entry in statements.items() if entry.state != "unset"},
+        scores={name: Score(entry.value, entry.at) for name, entry in made.items() if entry.kind == "score"},
         meters=meters[0] if len(meters) == 1 else merge_meters(meters),
     )
-
-
-def as_json(profile: Profile) -> Json:
-    """The profile as the API shows it; times are ISO 8601."""
-    person = profile.person
-    return {
-        "profile_id": profile.pid,
-        "identifiers": [{"type": kind, "value": value} for kind, value in person.identifiers],
-        "traits": {
-            name: {
-                "value": entry.value,
-                "timestamp": format_instant(entry.ts),
-                "since": format_instant(entry.since),
-                "message_id": entry.message_id,
-                "source": entry.source,
-            }
-            for name, entry in sorted(profile.traits.items())
-            if entry.value is not None
-        },
-        "totals": {
-            **profile.totals,
-            "firstSeen": _text(profile.first_seen),
-            "lastSeen": _text(profile.last_seen),
-        },
-        "consent": {
-            key: {
-                "state": entry.state,
-                "timestamp": format_instant(entry.ts),
-                "message_id": entry.message_id,
-                "source": entry.source,
-                "text_version": entry.text_version,
-            }
-            for key, entry in sorted(profile.consent.items())
-        },
-        "segments": {
-            key: {
-                "revision": membership.revision,
-                "since": format_instant(membership.since),
-                "until": _text(membership.until),
-                "message_id": membership.cause,
-            }
-            for key, membership in sorted(person.memberships.items())
-        },
-        "split_id": person.split_id or person.pid,
-        "overflow": profile.overflow,
-    }
 
 
 def _newest(entries: list[Trait]) -> Trait:
@@ -237,7 +243,3 @@ def _newest(entries: list[Trait]) -> Trait:
     last_other = max(others, default=None)
     kept = sorted(time for time in run if last_other is None or time > last_other)
     return winner._replace(run=kept or [winner.ts], other=last_other)
-
-
-def _text(instant_ms: int | None) -> str | None:
-    return None if instant_ms is None else format_instant(instant_ms)

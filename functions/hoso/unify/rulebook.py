@@ -12,17 +12,19 @@ from hoso.segment.check import check_references, leaves, read_segment
 from hoso.segment.language import EventMeasure, Everyone, HasId, InSegment, Segment, Sequence, Split
 from hoso.segment.live import LiveRules, compile_live
 from hoso.segment.states import segment_states
+from hoso.unify.trait_policies import KEY, KIND, NO_POLICIES, PolicyOf, policies_in
 
 _IMPERSONAL = (EventMeasure, Sequence, Everyone, Split, HasId)
 
 
 class Book(NamedTuple):
     """The compiled rules of a workspace, the revision of each segment, and the segments that look at more than events
-    (traits, consent): only for these the cold items have to be read."""
+    (traits, consent): only for these the cold items have to be read. ``policies`` say how traits are merged."""
 
     rules: LiveRules
     revisions: Mapping[str, int]
     personal: frozenset[str]
+    policies: PolicyOf
 
     def reads_profile(self, keys: frozenset[str] | None) -> bool:
         """Whether the evaluation of these segments (None: all) looks at traits or consent."""
@@ -34,7 +36,7 @@ class Rulebook:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._books: dict[str, tuple[tuple[tuple[str, int] | str, ...], Book]] = {}
+        self._books: dict[str, tuple[tuple[tuple[str, int] | str | int, ...], Book]] = {}
 
     def book(self, workspace: str) -> Book:
         """The rules of a workspace now."""
@@ -45,7 +47,12 @@ class Rulebook:
             if states.get(key) != "archived"
         }
         paused = {key for key in documents if states.get(key) == "paused"}
-        version = (*sorted((key, document.revision) for key, document in documents.items()), *sorted(paused))
+        ruled = self._control.all(workspace, KIND).get(KEY)
+        version = (
+            ruled.revision if ruled else 0,
+            *sorted((key, document.revision) for key, document in documents.items()),
+            *sorted(paused),
+        )
         held = self._books.get(workspace)
         if held is None or held[0] != version:
             segments = _sound({key: found for key, document in documents.items() if (found := _segment(document))})
@@ -53,6 +60,7 @@ class Rulebook:
                 compile_live(list(segments.values()), paused & segments.keys()),
                 {key: documents[key].revision for key in segments},
                 frozenset(key for key in segments if _is_personal(key, segments)),
+                _policies(ruled),
             )
             held = self._books[workspace] = (version, book)
         return held[1]
@@ -65,6 +73,15 @@ def _segment(document: Document) -> Segment | None:
     except InvalidInput as error:
         logger("unify").error("segment left out", extra={"segment": document.key, "code": error.code})
         return None
+
+
+def _policies(document: Document | None) -> PolicyOf:
+    """The trait policies in a document; as for segments, one that cannot be read must not stop the stream."""
+    try:
+        return policies_in(document.body if document else None)
+    except InvalidInput as error:
+        logger("unify").error("trait policies left out", extra={"code": error.code})
+        return NO_POLICIES
 
 
 def _sound(segments: dict[str, Segment]) -> dict[str, Segment]:

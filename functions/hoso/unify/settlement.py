@@ -70,6 +70,7 @@ def settle(
     that no longer exist end. A verdict that is *spilled* leaves the last answer as it is.
     """
     memberships = dict(person.memberships)
+    reasons = dict(person.reasons)
     version = person.version + 1
     answer = Settlement(person)
     changed = False
@@ -90,9 +91,11 @@ def settle(
         revision = revisions.get(key, held.revision if held else 0)
         if verdict.member:
             memberships[key] = Membership(revision, at, verdict.until, cause.message_id)
+            reasons[key] = (cause.kind, cause.event)
             answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
         else:
             del memberships[key]
+            reasons.pop(key, None)
             answer.drops.append(member_key(workspace, person.pid, key))
         kind = "segment.entered" if verdict.member else "segment.exited"
         answer.outbox.append(_announcement(workspace, person.pid, kind, key, revision, version, cause, at))
@@ -114,6 +117,7 @@ def settle(
         person,
         version=version,
         memberships=memberships,
+        reasons=reasons,
         due=due,
         dirty=person.dirty and not cleaned,
         split_id=person.split_id or person.pid,

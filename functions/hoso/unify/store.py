@@ -6,14 +6,18 @@ Keys are in docs/data-model.md: ``<ws>#F#<fid>`` with ``H`` (hot), ``C`` (cold) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hoso.model.identifiers import Identifier
-from hoso.platform.dynamo import Item, Key, Put, Table, Write, transact
+from hoso.model.time import DAY_MS, SECOND_MS
+from hoso.platform.dynamo import Condition, Item, Key, Put, Refused, Table, Update, Write, transact
 from hoso.platform.ids import Hasher
 from hoso.unify import pages
+from hoso.unify.marks import MOST_CARRIERS
 
+_MARK_DAYS = 400
 _FIRST_LOOK = 10
 """Pages in the first query of a timeline: most questions are answered by the newest ones."""
 
@@ -62,6 +66,22 @@ class ProfileStore:
         """The timeline pages of a fragment from this one back, strongly consistent."""
         if newest is not None:
             yield from pages.linked(self._stored_pages(workspace, fid), newest)
+
+    def note_marks(self, workspace: str, marks: Mapping[str, str], now: int) -> None:
+        """Note that fragments carry marks (mark → fragment id); again, and in any order, it is the same.
+
+        A mark that too many carry takes no more: it means nothing then.
+        """
+        room = Condition("attribute_not_exists(#f) OR size(#f) < :most", {"#f": "f"}, {":most": MOST_CARRIERS})
+        ttl = (now + _MARK_DAYS * DAY_MS) // SECOND_MS
+        for mark, fid in sorted(marks.items()):
+            with suppress(Refused):
+                key = self.mark_key(workspace, mark)
+                self.profiles.update(Update(self.profiles, key, {"ttl": ttl}, {"f": frozenset({fid})}, condition=room))
+
+    def mark_key(self, workspace: str, mark: str) -> Key:
+        """Key of the list of fragments that carry a mark."""
+        return f"{workspace}#R#{self._hasher(workspace).text(mark)}", "R"
 
     def scan(self, *, segment: int = 0, segments: int = 1) -> Iterator[Item]:
         """Every item of one part of the table, for nightly work."""

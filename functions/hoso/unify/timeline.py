@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from hoso.platform.dynamo import Item
@@ -19,6 +18,10 @@ from hoso.unify.profiles import Profile
 from hoso.unify.store import ProfileStore
 
 Order = tuple[int, str]
+MOST_READ = 5_000
+"""Events looked at for one page of a filtered timeline."""
+TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias"})
+_CALLS = frozenset(f"${kind}" for kind in TYPES - {"track"})
 
 
 class Cursor(NamedTuple):
@@ -29,6 +32,30 @@ class Cursor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a timeline are asked for; what is empty or None does not restrict.
+
+    ``names`` are event names (``$page``, ``Order Completed``), ``types`` types of the tracking API; ``since`` and
+    ``until`` are UTC ms: since included, until not.
+    """
+
+    names: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    since: int | None = None
+    until: int | None = None
+
+    def __call__(self, new: New) -> bool:
+        """Whether an event is wanted, its time apart."""
+        event = new.event
+        return (
+            (not self.names or event.name in self.names)
+            and (not self.types or _type_of(event.name) in self.types)
+            and (not self.sources or new.source in self.sources)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TimelinePage:
     """Events, newest first; ``next`` is the cursor of the following page, None at the end."""
 
@@ -36,13 +63,31 @@ class TimelinePage:
     next: Cursor | None
 
 
-def one_page(store: ProfileStore, workspace: str, profile: Profile, limit: int, cursor: Cursor | None) -> TimelinePage:
-    """At most ``limit`` events after the cursor."""
-    found = list(islice(all_events(store, workspace, profile, cursor), limit + 1))
-    if len(found) <= limit:
-        return TimelinePage(found, None)
-    last = found[limit - 1].event
-    return TimelinePage(found[:limit], Cursor(last.ts, last.message_id))
+def one_page(
+    store: ProfileStore,
+    workspace: str,
+    profile: Profile,
+    limit: int,
+    cursor: Cursor | None,
+    wanted: Wanted | None = None,
+) -> TimelinePage:
+    """At most ``limit`` wanted events after the cursor; fewer, and a cursor to go on, where ``MOST_READ`` events held
+    no more of them."""
+    if wanted is not None and wanted.until is not None and (cursor is None or cursor.ts >= wanted.until):
+        cursor = Cursor(wanted.until, "")
+    found: list[New] = []
+    for count, new in enumerate(all_events(store, workspace, profile, cursor)):
+        event = new.event
+        if wanted is not None and wanted.since is not None and event.ts < wanted.since:
+            break
+        if wanted is None or wanted(new):
+            if len(found) == limit:
+                last = found[-1].event
+                return TimelinePage(found, Cursor(last.ts, last.message_id))
+            found.append(new)
+        elif count >= MOST_READ:
+            return TimelinePage(found, Cursor(event.ts, event.message_id))
+    return TimelinePage(found, None)
 
 
 def all_events(store: ProfileStore, workspace: str, profile: Profile, cursor: Cursor | None = None) -> Iterator[New]:
@@ -53,6 +98,11 @@ def all_events(store: ProfileStore, workspace: str, profile: Profile, cursor: Cu
         if order != last:
             yield new
         last = order
+
+
+def _type_of(name: str) -> str:
+    """The type of the call: a name of its own is a track call's."""
+    return name[1:] if name in _CALLS else "track"
 
 
 def _events(

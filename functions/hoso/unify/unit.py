@@ -115,7 +115,7 @@ class Unit:
             return
         at = max([now, *(received_at for part in self.parts for _, received_at, _ in part.arrivals)])
         fragments = [*(part.fragment for part in self.parts), *self.others]
-        verdicts = self.book.rules.evaluate(rule_state(self.person, fragments), at, self.keys)
+        verdicts = self.book.rules.evaluate(rule_state(self.person, fragments, self.book.policies), at, self.keys)
         self.settled = settle(
             self.workspace,
             self.person,

@@ -1,23 +1,33 @@
-"""GET /v1/profiles/{id} and GET /v1/profiles/{id}/timeline."""
+"""Admin API of profiles: one person, a hundred, their timeline and sessions, and how traits are merged."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from hashlib import sha256
+from itertools import islice
+from typing import Any, cast
 from urllib.parse import unquote
 
-from hoso.model.errors import InvalidInput
-from hoso.model.time import format_instant
+import orjson
+
+from hoso.model.errors import HosoError, InvalidInput, NotFound
+from hoso.model.time import format_instant, parse_instant
 from hoso.platform.settings import Settings
-from hoso.platform.web import Request, Router, answer, encode_cursor
+from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
+from hoso.unify import past, relations, sessions, shown
 from hoso.unify.build import Parts
-from hoso.unify.fragments import New
-from hoso.unify.lookup import person_named
-from hoso.unify.profiles import Profile, as_json
-from hoso.unify.timeline import Cursor, TimelinePage
+from hoso.unify.greeting import greet
+from hoso.unify.lookup import MOST_AT_ONCE, Asked, find, find_many, read_asked
+from hoso.unify.people import People
+from hoso.unify.profiles import Profile
+from hoso.unify.timeline import TYPES, Cursor, TimelinePage, Wanted
+from hoso.unify.trait_policies import KEY, KIND, Policies
 
 _FIRST_PAGE = 20
+_SESSIONS = 10
+Json = dict[str, Any]
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -25,37 +35,117 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer(event, context, ROUTES)
 
 
-def show_profile(request: Request) -> dict[str, Any]:
-    """A person: traits with their source events, identifiers, totals, consent, segments, the newest events."""
+def show_profile(request: Request) -> Answer:
+    """A person, whole or in some sections (``fields``), now or at a past moment (``as_of``)."""
     request.require()
-    profile = _profile(request)
-    now = parts().clock()
-    shown = as_json(profile)
-    over = frozenset(
-        key for key, held in profile.person.memberships.items() if held.until is not None and held.until <= now
-    )
-    if over:
-        verdicts = parts().people.verdicts(profile, now, over)
-        for key in over:
-            if key in verdicts and not verdicts[key].member and not verdicts[key].spilled:
-                del shown["segments"][key]
-    shown["timeline"] = _page(parts().people.timeline_page(profile, _FIRST_PAGE, None))
-    return shown
+    wanted = shown.sections_of(request.query.get("fields"))
+    asked, profile = _found(request)
+    at = _instant(request, "as_of")
+    if at is None:
+        body = present(parts().people, profile, wanted, parts().clock())
+        return _tagged(request, _led(asked, profile, body))
+    if at > parts().clock():
+        raise InvalidInput("as_of is in the future")
+    then = past.as_of(parts().people, profile, asked.identifier, at)
+    if not then.profile.fragments:
+        raise NotFound("nobody was known under this identifier then")
+    body = shown.as_json(then.profile, wanted)
+    if wanted is None or "timeline" in wanted:
+        window = Wanted(until=at + 1)
+        body["timeline"] = _page(parts().people.timeline_page(profile, _FIRST_PAGE, None, window))
+    body["as_of"] = {"at": format_instant(at), "complete": then.complete, "identity": then.identity}
+    return _tagged(request, body)
 
 
-def show_timeline(request: Request) -> dict[str, Any]:
-    """Events of a person, newest first."""
+def show_batch(request: Request) -> Json:
+    """Up to a hundred people: ``{"ids": [...], "fields"?: [...]}``; one entry per id, in their order."""
     request.require()
-    profile = _profile(request)
-    cursor: Any = request.cursor
-    if cursor is not None:
-        if not (isinstance(cursor, list) and len(cursor) == 2 and type(cursor[0]) is int and type(cursor[1]) is str):  # pyright: ignore[reportUnknownArgumentType]
-            raise InvalidInput("not a cursor of this list", hint="leave cursor out to start again")
-        cursor = Cursor(cursor[0], cursor[1])
-    return _page(parts().people.timeline_page(profile, request.limit(), cursor))
+    asked: Any = request.document
+    ids, fields = asked.get("ids"), asked.get("fields")
+    if not isinstance(ids, list) or not 0 < len(cast("list[Any]", ids)) <= MOST_AT_ONCE:
+        raise InvalidInput(f"ids must be a list of 1 to {MOST_AT_ONCE}")
+    if not all(isinstance(one, str) for one in cast("list[Any]", ids)):
+        raise InvalidInput("every id must be text", hint="write TYPE:VALUE, or a profile id")
+    if fields is not None and not isinstance(fields, (list, str)):
+        raise InvalidInput("fields must be a list of sections")
+    text = ",".join(map(str, cast("list[Any]", fields))) if isinstance(fields, list) else fields
+    wanted = shown.sections_of(text)
+    here, now = parts(), parts().clock()
+    items: list[Json] = []
+    for name, found in find_many(here.people, here.settings.workspace, cast("list[str]", ids)):
+        if isinstance(found, HosoError):
+            items.append({"id": name, "profile": None, "error": {"code": found.code, "message": found.message}})
+        else:
+            asked_for, profile = found
+            sections = wanted if wanted is not None else dict.fromkeys(shown.SECTIONS, frozenset[str]())
+            body = present(here.people, profile, sections, now)
+            items.append({"id": name, "profile": _led(asked_for, profile, body), "error": None})
+    return {"items": items, "next": None}
 
 
-ROUTES = Router({"GET /v1/profiles/{id}": show_profile, "GET /v1/profiles/{id}/timeline": show_timeline})
+def show_timeline(request: Request) -> Json:
+    """Events of a person, newest first: of these names, types, sources (comma separated), ``from`` and ``to``."""
+    request.require()
+    _, profile = _found(request)
+    return _page(parts().people.timeline_page(profile, request.limit(), _cursor(request), _wanted(request)))
+
+
+def show_sessions(request: Request) -> Json:
+    """Sessions of a person, newest first, with dwell per page and section."""
+    request.require()
+    _, profile = _found(request)
+    limit = request.limit(_SESSIONS, 50)
+    told = sessions.sessions(parts().people.events_before(profile, _cursor(request)))
+    found = list(islice(told, limit))
+    more = len(found) == limit and next(told, None) is not None
+    last = found[-1].events[0].event if found else None
+    following = encode_cursor([last.ts, last.message_id]) if more and last is not None else None
+    return {"items": [sessions.as_json(session) for session in found], "next": following}
+
+
+def show_greeting(request: Request) -> Answer:
+    """What to say to who stands at the door of a shop: ``?token=…``; 404 with an empty greeting for a stranger."""
+    request.require()
+    token = request.query.get("token")
+    if not token:
+        raise InvalidInput("token is missing", hint="add ?token= with the token that the door sent")
+    here = parts()
+    at = _instant(request, "at")
+    now = here.clock() if at is None else at
+    zone = request.query.get("timezone")
+    said = greet(here.people, here.settings.workspace, request.path.get("store", ""), token, now, zone)
+    body = {"known": said.known, "reason": said.reason, **said.body}
+    return Answer(404 if said.reason == "unknown_token" else 200, body)
+
+
+def show_policies(request: Request) -> Json:
+    """How traits are merged."""
+    request.require()
+    held = parts().control.all(parts().settings.workspace, KIND).get(KEY)
+    body = held.body if held else Policies().model_dump(by_alias=True)
+    return {**body, "revision": held.revision if held else 0}
+
+
+def put_policies(request: Request) -> Json:
+    """Set how traits are merged: it holds from the next read on, for what was said before too."""
+    request.require("engineer")
+    document = request.parse(Policies)
+    body = document.model_dump(by_alias=True, mode="json")
+    held = parts().control.put(parts().settings.workspace, KIND, KEY, body)
+    return {**held.body, "revision": held.revision}
+
+
+ROUTES = Router(
+    {
+        "GET /v1/profiles/{id}": show_profile,
+        "POST /v1/profiles/batch": show_batch,
+        "GET /v1/profiles/{id}/timeline": show_timeline,
+        "GET /v1/profiles/{id}/sessions": show_sessions,
+        "GET /v1/host/{store}/greeting": show_greeting,
+        "GET /v1/traits/policies": show_policies,
+        "PUT /v1/traits/policies": put_policies,
+    }
+)
 
 
 @cache
@@ -64,27 +154,95 @@ def parts() -> Parts:
     return Parts(Settings.from_env(os.environ))
 
 
-def _profile(request: Request) -> Profile:
+def present(people: People, profile: Profile, wanted: Mapping[str, frozenset[str]] | None, now: int) -> Json:
+    """A profile as it is now, with memberships that time has not ended meanwhile."""
+    body = shown.as_json(profile, wanted)
+    over = frozenset(
+        key for key, held in profile.person.memberships.items() if held.until is not None and held.until <= now
+    )
+    if over and "segments" in body:
+        verdicts = people.verdicts(profile, now, over)
+        for key in over & body["segments"].keys():
+            if key in verdicts and not verdicts[key].member and not verdicts[key].spilled:
+                del body["segments"][key]
+    if wanted is None or "relations" in wanted:
+        body["relations"] = {
+            "items": relations.as_json(relations.relations(people, profile)),
+            "most": relations.MOST_RELATIONS,
+            "freshness": "live",
+        }
+    if wanted is None or "timeline" in wanted:
+        body["timeline"] = _page(people.timeline_page(profile, _FIRST_PAGE, None))
+    return body
+
+
+def _found(request: Request) -> tuple[Asked, Profile]:
     """The person in the path: ``type:value``, or a profile id. Raises ``NotFound`` for one nobody heard of."""
-    workspace = parts().settings.workspace
-    config = parts().identities(workspace).config
-    return person_named(parts().people, config, workspace, unquote(request.path.get("id", "")))
+    here = parts()
+    workspace = here.settings.workspace
+    asked = read_asked(here.people.identity_config(workspace), unquote(request.path.get("id", "")))
+    return asked, find(here.people, workspace, asked)
 
 
-def _page(page: TimelinePage) -> dict[str, Any]:
+def _led(asked: Asked, profile: Profile, body: Json) -> Json:
+    """The body, with the former profile id that led here."""
+    if asked.pid is None or asked.pid == profile.pid:
+        return body
+    return {"profile_id": body["profile_id"], "redirected_from": asked.pid, **body}
+
+
+def _tagged(request: Request, body: Json) -> Answer:
+    """The body with its ETag; 304 without it for who has it already."""
+    raw = orjson.dumps(body)
+    tag = f'"{sha256(raw).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
+    given: Mapping[str, str] = request.event.get("headers") or {}
+    known = [one.strip().removeprefix("W/") for one in given.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Answer(304, "", headers)
+    return Answer(200, raw, headers)
+
+
+def _wanted(request: Request) -> Wanted:
+    query = request.query
+    types = _names(query.get("type"))
+    if types - TYPES:
+        raise InvalidInput(f"type is one of {', '.join(sorted(TYPES))}")
+    return Wanted(
+        names=_names(query.get("event")),
+        types=types,
+        sources=_names(query.get("source")),
+        since=_instant(request, "from"),
+        until=_instant(request, "to"),
+    )
+
+
+def _names(text: str | None) -> frozenset[str]:
+    return frozenset(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _instant(request: Request, name: str) -> int | None:
+    """A time in the query: an instant, or a day (its begin in UTC)."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    instant = parse_instant(f"{text}T00:00:00Z" if len(text) == 10 else text.replace(" ", "+"))
+    if instant is None:
+        raise InvalidInput(f"{name} must be a date-time", hint="write such as 2026-11-22T19:00:00Z")
+    return instant
+
+
+def _cursor(request: Request) -> Cursor | None:
+    cursor: Any = request.cursor
+    if cursor is None:
+        return None
+    if not (isinstance(cursor, list) and len(cursor) == 2 and type(cursor[0]) is int and type(cursor[1]) is str):  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidInput("not a cursor of this list", hint="leave cursor out to start again")
+    return Cursor(cursor[0], cursor[1])
+
+
+def _page(page: TimelinePage) -> Json:
     return {
-        "items": [_event(new) for new in page.events],
+        "items": [shown.event(new) for new in page.events],
         "next": encode_cursor(list(page.next)) if page.next else None,
-    }
-
-
-def _event(new: New) -> dict[str, Any]:
-    event = new.event
-    return {
-        "message_id": event.message_id,
-        "event": event.name,
-        "timestamp": format_instant(event.ts),
-        "received_at": format_instant(new.received_at),
-        "source": new.source,
-        "body": event.body,
     }
