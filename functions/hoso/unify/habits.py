@@ -127,8 +127,9 @@ def _peak(found: Sequence[Stay]) -> list[Json]:
     minutes = sorted(stay.minute for stay in found)
     counts = {minute: sum(_apart(minute, other) <= _PEAK_MIN for other in minutes) for minute in set(minutes)}
     top = max(counts.values())
-    best = sorted(minute for minute, count in counts.items() if count == top)
-    middle = best[len(best) // 2]
+    best = [minute for minute, count in counts.items() if count == top]
+    near = {minute: [other for other in minutes if _apart(minute, other) <= _PEAK_MIN] for minute in best}
+    middle = min(best, key=lambda minute: (sum(_apart(minute, other) for other in near[minute]), minute))
     rounded = (middle + _QUARTER // 2) // _QUARTER * _QUARTER % _DAY_MIN
     return [_figure(f"{rounded // 60:02d}:{rounded % 60:02d}", top, len(minutes))]
 

@@ -128,8 +128,8 @@ def _difference(
 
 
 def _carried(component: Component, pid: str, change: Change) -> Item:
-    """What a person takes over from the profiles that end in it: memberships (the oldest of each segment), the pids
-    under which they are listed (``ab``), the split id. ``dirty`` makes the next fold evaluate everything."""
+    """What a person takes over from the profiles that end in it: memberships (the oldest of each segment, with its
+    reason), the pids under which they are listed (``ab``), the split id. ``dirty`` makes the next fold evaluate all."""
     own = component.people.get(pid) or {}
     ended = sorted(
         other
@@ -137,6 +137,7 @@ def _carried(component: Component, pid: str, change: Change) -> Item:
         if other != pid and other not in change.after and members & change.after[pid]
     )
     memberships: dict[str, Any] = dict(own.get("m", {}))
+    reasons: dict[str, Any] = dict(own.get("mr", {}))
     listed: list[str] = list(own.get("ab", ()))
     carried: Item = {"dirty": True}
     for other in ended:
@@ -144,11 +145,14 @@ def _carried(component: Component, pid: str, change: Change) -> Item:
         for segment, entry in item.get("m", {}).items():
             kept = memberships.get(segment)
             memberships[segment] = entry if kept is None or entry[1] < kept[1] else kept
+            if memberships[segment] is entry:
+                reasons[segment] = item.get("mr", {}).get(segment, [None, None])
         listed += [*item.get("ab", ()), *([other] if item.get("m") else ())]
         if "sp" in item and "sp" not in own:
             carried.setdefault("sp", item["sp"])
     if memberships:
         carried["m"] = memberships
+        carried["mr"] = {segment: reasons[segment] for segment in memberships if segment in reasons}
     if listed:
         carried["ab"] = sorted(set(listed))
     return carried
