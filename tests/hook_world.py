@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 from hoso.collect.handlers import hook_admin, hooks
-from hoso.platform.aws import client
 from tests.collect_world import World, world
 
 HOST = "cdp.example.com"
@@ -98,18 +96,9 @@ class HookWorld:
 @contextmanager
 def hook_world(folder: Path) -> Iterator[HookWorld]:
     """An empty world."""
-    with world(folder) as inner, patch.dict(os.environ, {"HOSO_DELIVERY_TABLE": "delivery"}):
+    with world(folder) as inner:
         for cached in (hooks.reception, hook_admin.hooks):
             cached.cache_clear()
-        client("dynamodb").create_table(
-            TableName="delivery",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
         try:
             yield HookWorld(inner)
         finally:

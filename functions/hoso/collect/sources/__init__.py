@@ -11,10 +11,23 @@ from importlib import import_module
 from hoso.collect.sources.contract import HookKind
 
 KINDS: dict[str, str] = {
-    "vnpay": "vnpay",
-    "zalopay": "zalopay",
-    "mailchimp": "mailchimp",
+    "call_centre": "call_centre",
+    "chatbot": "chatbot",
+    "crm": "crm",
+    "google_leads": "google_leads",
     "hubspot": "hubspot",
+    "mailchimp": "mailchimp",
+    "marketo": "marketo",
+    "messenger": "meta",
+    "meta_leads": "meta",
+    "presence": "presence",
+    "salesforce": "salesforce",
+    "ses": "ses",
+    "shopify": "shopify",
+    "vnpay": "vnpay",
+    "webhook": "webhook",
+    "zalo_oa": "zalo_oa",
+    "zalopay": "zalopay",
 }
 """The module of each kind. Modules are loaded at the first delivery: a warm function knows only what it takes."""
 

@@ -16,6 +16,7 @@ import orjson
 from hoso.collect.scan import holds_long_number, may_hold_long_number
 from hoso.collect.sources.contract import Json
 from hoso.model.errors import InvalidInput
+from hoso.model.record import nests_too_deep
 from hoso.model.time import format_instant, parse_instant
 
 MAX_FIELDS = 2_000
@@ -25,13 +26,16 @@ _COMPACT = re.compile(r"\d{14}")
 
 
 def json_value(body: bytes) -> Any:
-    """The parsed body. Raises ``InvalidInput``: ``invalid_json``, ``number_too_long``."""
+    """The parsed body. Raises ``InvalidInput``: ``invalid_json``, ``number_too_long``, ``too_deep``."""
     if may_hold_long_number(body) and holds_long_number(body):
         raise InvalidInput("a number has too many digits", code="number_too_long")
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput("the body is not valid JSON", code="invalid_json") from error
+    if nests_too_deep(value):
+        raise InvalidInput("the body nests too deep", code="too_deep")
+    return value
 
 
 def json_object(body: bytes) -> Json:
@@ -62,6 +66,11 @@ def entries(value: object) -> list[object]:
     return cast("list[object]", value)
 
 
+def one_or_many(value: object) -> list[object]:
+    """The entries of an array, or the value alone."""
+    return cast("list[object]", value) if type(value) is list else [value]
+
+
 def objects(value: object) -> list[Json]:
     """The objects of a list; nothing for what is no list."""
     if type(value) is not list:
@@ -76,6 +85,13 @@ def form(body: bytes | str) -> dict[str, str]:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError as error:
         raise InvalidInput("the form cannot be read", code="invalid_form") from error
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a list; nothing for what is no list."""
+    if type(value) is not list:
+        return []
+    return [text for text in map(text_of, cast("list[object]", value)) if text]
 
 
 def text_of(value: object) -> str:

@@ -12,7 +12,7 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -32,6 +32,7 @@ from hoso.platform.metrics import meter
 from hoso.platform.objects import Objects
 from hoso.platform.stream import Stream
 
+R = TypeVar("R")
 STAGE = "collect"
 MAX_BODY_BYTES = 1024 * 1024
 MAX_QUERY_BYTES = 16 * 1024
@@ -90,17 +91,17 @@ class HookReception:
         source = delivery.source
         if kind.needs_secret and not source.signing:
             raise Unverified("the source has no secret yet", code="no_secret", hint="set the sender's secret")
-        kind.verify(delivery)
+        _readable(kind.verify, delivery)
         seen = None
         try:
-            seen = kind.seen(delivery) if kind.seen is not None else None
+            seen = _readable(kind.seen, delivery) if kind.seen is not None else None
             known = self.marks.find(source, seen, delivery.now) if seen is not None else None
             if known:
                 meter().add("duplicates", 1)
                 return kind.stored(delivery, True)
             if known is False:
                 raise Contradicted("the transaction is known with another amount")
-            facts = kind.facts(delivery)
+            facts = _readable(kind.facts, delivery)
             if len(facts) > MAX_FACTS:
                 raise InvalidInput(f"a delivery tells at most {MAX_FACTS} things", code="too_many_events")
         except Transient:
@@ -118,7 +119,9 @@ class HookReception:
         """Put the good facts on the stream, the others into quarantine. Raises when no fact is good."""
         source = delivery.source
         calls = [stamp(fact, kind.name, source.key) for fact in facts if isinstance(fact, Fact)]
-        bad = [_bad(index, fact, _payload(delivery)) for index, fact in enumerate(facts) if isinstance(fact, HosoError)]
+        wrong = [(index, fact) for index, fact in enumerate(facts) if isinstance(fact, HosoError)]
+        # the delivery is kept once: to send it again stores nothing twice
+        bad = [_bad(wrong[0][0], wrong[0][1], _payload(delivery))] if wrong else []
         accepted = 0
         if calls:
             raw = orjson.dumps({"batch": calls})
@@ -150,6 +153,17 @@ class HookReception:
             rows = [replace(row, payload=None) for row in rows]
         quarantine(self.objects, source.workspace, STAGE, source.key, delivery.now, rows)
         meter().add("quarantined", len(rows), stage=STAGE)
+
+
+def _readable(read: Callable[[Delivery], R], delivery: Delivery) -> R:
+    """What the sender's own module says. A body that it was not made for is bad input, never a breakdown."""
+    try:
+        return read(delivery)
+    except HosoError:
+        raise
+    except Exception as error:
+        _report(f"unreadable: {type(error).__name__}", delivery.source, "unreadable")
+        raise InvalidInput("the delivery cannot be read", code="unreadable") from error
 
 
 def _delivery(

@@ -16,12 +16,12 @@ SKEW_S = 60
 """How far ahead a signed time may be: clocks differ."""
 
 
-def hmac_hex(secret: str, message: bytes, algorithm: str = "sha256") -> str:
+def hmac_hex(secret: str | bytes, message: bytes, algorithm: str = "sha256") -> str:
     """The HMAC as lower-case hexadecimal digits."""
     return hmac.digest(_bytes(secret), message, algorithm).hex()
 
 
-def hmac_base64(secret: str, message: bytes, algorithm: str = "sha256") -> str:
+def hmac_base64(secret: str | bytes, message: bytes, algorithm: str = "sha256") -> str:
     """The HMAC in base64."""
     return b64encode(hmac.digest(_bytes(secret), message, algorithm)).decode()
 
@@ -77,5 +77,5 @@ def header_pairs(header: str) -> Sequence[tuple[str, str]]:
     return [(name, value) for name, separator, value in parts if separator]
 
 
-def _bytes(given: str) -> bytes:
-    return given.encode("utf-8", "surrogatepass")
+def _bytes(given: str | bytes) -> bytes:
+    return given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass")
