@@ -93,6 +93,7 @@ def batch_outcome(scenario: Scenario) -> dict[str, Any]:
     left = [event for event in events if event is not None]
     seen = {one for event in left for one in (event.hub, *event.ids, *([event.previous] if event.previous else []))}
     clusters = resolve(steps, scenario.config).of
+    seen |= {one for members in clusters.values() if len(members) > 1 for one in members}
     profile_of = {one: str(sorted(clusters[one])) for one in seen}
     return outcome(scenario, profile_of, {event.event_id: event.hub for event in left}, seen)
 

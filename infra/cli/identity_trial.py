@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from hoso.model.errors import Transient
 from hoso.model.identifiers import Identifier
 from hoso.platform.dynamo import Table
 from hoso.platform.ids import Hasher
-from hoso.unify.evidence import Erasure, Evidence, Operation
+from hoso.unify.evidence import Erasure, Evidence, Operation, Probable
 from hoso.unify.identities import Identities
 from hoso.unify.try_scenarios import Scenario, outcome
 
@@ -172,7 +173,10 @@ def _outcome(
         if left is not None:
             resolved[left.event_id] = left.hub
             seen.update((left.hub, *left.ids, *([left.previous] if left.previous else [])))
-    profile_of = {one: identities.person_of(one) for one in seen}
+    guessed = {end for step in scenario.steps if isinstance(step, Probable) for end in (step.a, step.b)} - seen
+    profile_of = {one: identities.person_of(one) for one in seen | guessed}
+    held = Counter(profile_of.values())
+    seen |= {one for one in guessed if held[profile_of[one]] > 1}  # no event ever named it: only a match makes it known
     found = outcome(scenario, profile_of, resolved, seen)
     leads = {event: identities.load(pid).pid for event, pid in handled.items()}
     named: list[str] = expect.get("same_profile_history", [])

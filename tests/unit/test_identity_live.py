@@ -405,3 +405,34 @@ def test_batches_of_any_size_end_alike() -> None:
             assert set(answers) == {event.hub for event in events[first : first + size]}
         for one, members in expected.items():
             assert {other for other in expected if identities.person_of(other) == identities.person_of(one)} == members
+
+
+def test_r9_what_a_shared_number_keeps_is_bounded_however_many_use_it() -> None:
+    client = MemoryDynamo()
+    identities = service(client)
+    for n in range(120):
+        identities.learn([Evidence(f"u{n}", 2 * n, Identifier("user_id", f"u{n}"), [PHONE])])
+        identities.learn([Evidence(f"b{n}", 2 * n + 1, PHONE, [Identifier("device_id", f"b{n}")])])
+    (held,) = rows(client, "profiles", "main#I#phone#")
+    (person,) = rows(client, "profiles", f"main#P#{identities.person_of(PHONE)}", "P")
+    assert len(held["l"]) <= 40
+    assert len(person.get("nb", ())) <= 40
+    assert identities.person_of(Identifier("device_id", "b0")) != identities.person_of(PHONE)
+    written = client.written
+    for n in range(120):
+        identities.learn([Evidence(f"u{n}", 2 * n, Identifier("user_id", f"u{n}"), [PHONE])])
+        identities.learn([Evidence(f"b{n}", 2 * n + 1, PHONE, [Identifier("device_id", f"b{n}")])])
+    assert client.written == written
+
+
+def test_r9_r14_a_shared_number_of_which_links_were_cut_is_somebodys_again() -> None:
+    client = MemoryDynamo()
+    identities = service(client)
+    users = [Identifier("user_id", f"u{n}") for n in range(6)]
+    for n, user in enumerate(users):
+        identities.learn([Evidence(f"e{n}", n, user, [PHONE])])
+    assert identities.person_of(PHONE) not in {identities.person_of(user) for user in users}
+    identities.apply(Cut("o1", 10, [pair(users[5], PHONE)]))
+    assert identities.person_of(PHONE) == identities.person_of(users[0])
+    identities.apply(Restore("o2", 11, [pair(users[5], PHONE)]))
+    assert identities.person_of(PHONE) not in {identities.person_of(user) for user in users}

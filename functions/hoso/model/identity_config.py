@@ -52,8 +52,8 @@ class IdentityConfig:
 
     @cached_property
     def unique_types(self) -> frozenset[str]:
-        """Types of which a person has one value, ever."""
-        return frozenset(name for name, rule in self.types.items() if rule.limit == 1 and rule.window_days is None)
+        """Types of limit 1, with or without a window (R4, R9)."""
+        return frozenset(name for name, rule in self.types.items() if rule.limit == 1)
 
     @cached_property
     def keeps_anonymous_ids(self) -> bool:

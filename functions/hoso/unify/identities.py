@@ -22,12 +22,14 @@ from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Restor
 from hoso.unify.graph import NAMES_KEPT, Facts, strip
 from hoso.unify.identity_changes import decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
-from hoso.unify.identity_items import TOGETHER, IdentityKeys, weaker_last
+from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, weaker_last
 from hoso.unify.identity_writes import Cause, IdentityWriter
 
 ATTEMPTS = 5
 _BASE_DELAY_S = 0.03
 _IDENTIFIERS_PER_DECISION = 20
+_LETS_GO = (True, SHARED)
+"""Values of ``sh`` under which new links are not kept."""
 
 Items = dict[Identifier, Item | None]
 
@@ -156,13 +158,14 @@ class Identities:
         }
         cause = Cause.of(told, records)
         unfinished: str | None = None
+        through = any(isinstance(record, Cut | Erasure) for record in records)
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
             try:
                 if unfinished is not None:
                     self._writer.finish(unfinished)
-                component = self._reader.read(seeds)
+                component = self._reader.read(seeds, through=through)
                 change = decide(component, told, records, self.config, self.keys)
                 if change or records:
                     self._writer.write(component, change, cause)
@@ -170,7 +173,9 @@ class Identities:
             except Unfinished as open_move:
                 unfinished = open_move.pid
             except TooLarge:
-                return {}
+                if not through:
+                    return {}
+                through = False
             except (Conflict, Transient):
                 if records and self._writer.is_applied(records[0].record_id):
                     return {one: self.person_of(one) for one in seeds}
@@ -206,9 +211,14 @@ class Identities:
             return False
         entry = item.get("l", {}).get(str(strong))
         if entry is None:
-            windowed = any(self.config.types[end.type].window_ms is not None for end in (strong, weak))
-            return bool(item.get("sh")) and not windowed
+            return item.get("sh") in _LETS_GO and self._is_met(strong, None, ts) and self._is_met(weak, item, ts)
         return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
+
+    def _is_met(self, one: Identifier, item: Item | None, ts: int) -> bool:
+        """Whether an earlier meeting of this identifier is known, for limits with a window (R8)."""
+        if self.config.types[one.type].window_ms is None:
+            return True
+        return item is not None and item.get("w", ts + 1) <= ts
 
     def _has_alias(self, hub: Identifier, previous: Identifier, items: Items) -> bool:
         strong, weak = weaker_last((hub, previous), self.config)

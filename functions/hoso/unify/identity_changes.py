@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
 from hoso.platform.dynamo import Item
 from hoso.unify.evidence import Erasure, Evidence, Operation, Pair, pair
-from hoso.unify.graph import Clusters, Facts, anchor, cluster, mark, strip
+from hoso.unify.graph import NAMES_KEPT, Clusters, Facts, anchor, cluster, mark, strip
 from hoso.unify.identity_component import Component
 from hoso.unify.identity_items import IdentityKeys, Known, weaker_last
 
 People = dict[str, frozenset[Identifier]]
+
+KEPT_OF_SHARED = 32
+"""Links of a shared value that are kept, so that a cut or an erasure can make it somebody's again."""
 
 
 @dataclass(slots=True)
@@ -46,10 +50,11 @@ def decide(
     """The change that this evidence makes; an empty one when all of it was known."""
     facts = component.facts(config)
     erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
+    dropped: set[Identifier] = set()
     for evidence in told:
         left = strip(evidence, erased, config)
         if left is not None:
-            _learn(facts, left, config)
+            dropped |= _learn(component, facts, left, config)
     for record in records:
         if isinstance(record, Erasure):
             gone = cluster(facts, config).of.get(record.of, frozenset({record.of}))
@@ -58,16 +63,27 @@ def decide(
         else:
             mark(facts, record)
     clusters = cluster(facts, config)
-    return _difference(component, facts, clusters, erased, config, keys)
+    return _difference(component, facts, clusters, erased, config, keys, dropped)
 
 
-def _learn(facts: Facts, told: Evidence, config: IdentityConfig) -> None:
-    """Add evidence. What links to a value that is shared already is not kept: it is ignored for good (R9)."""
-    ignored = {other for other in told.ids if other in facts.shared and pair(told.hub, other) not in facts.links}
+def _learn(component: Component, facts: Facts, told: Evidence, config: IdentityConfig) -> set[Identifier]:
+    """Add evidence. Of a shared value only so many links are kept: all are ignored (R9), and a call centre's number
+    would grow without end. Answers the values of which a link was let go."""
+    ignored = {
+        other
+        for other in told.ids
+        if other in facts.shared and pair(told.hub, other) not in facts.links and _is_full(component, other)
+    }
     facts.add(told._replace(ids=[other for other in told.ids if other not in ignored]), config)
     for other in ignored:
         facts.add_link(told.hub, other, told.ts)
         del facts.links[pair(told.hub, other)]
+    return ignored
+
+
+def _is_full(component: Component, shared: Identifier) -> bool:
+    known = component.known.get(shared, Known())
+    return not known.whole or len(known.links) >= KEPT_OF_SHARED
 
 
 def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
@@ -98,15 +114,22 @@ def _difference(
     erased: dict[Identifier, int],
     config: IdentityConfig,
     keys: IdentityKeys,
+    dropped: set[Identifier],
 ) -> Change:
     after = {keys.profile(anchor(members, config)): members for members in clusters.of.values()}
     change = Change(joins=clusters.joins, after=after)
     change.pids = {one: pid for pid, members in after.items() for one in members}
     change.before = {pid: frozenset(members) for pid, members in component.members.items()}
-    entries = _entries(component, facts, clusters, erased, config)
+    entries = _entries(component, facts, clusters, erased, config, keys, dropped)
     for one, known in entries.items():
         _identifier_change(change, component, one, known, keys)
-    beside = _beside(component, facts, change.pids, config)
+    beside = _beside(
+        component,
+        facts,
+        change.pids,
+        config,
+        {one for one, known in entries.items() if known.shared and not known.whole},
+    )
     changed = {change.pids[one] for one in (*change.learnt, *change.moved)}
     for pid, members in after.items():
         nearby = sorted(beside.get(pid, ()))
@@ -159,7 +182,13 @@ def _carried(component: Component, pid: str, change: Change) -> Item:
 
 
 def _entries(
-    component: Component, facts: Facts, clusters: Clusters, erased: dict[Identifier, int], config: IdentityConfig
+    component: Component,
+    facts: Facts,
+    clusters: Clusters,
+    erased: dict[Identifier, int],
+    config: IdentityConfig,
+    keys: IdentityKeys,
+    dropped: set[Identifier],
 ) -> dict[Identifier, Known]:
     """The new content of every identifier of the component. Links out of the component stay as they are."""
     held: dict[Identifier, Known] = {}
@@ -175,6 +204,7 @@ def _entries(
             probable={strong: score for strong, score in old.probable.items() if strong not in facts.seen},
             names=facts.names.get(one, {} if config.names else old.names),
             shared=one in clusters.shared,
+            whole=one in clusters.shared and one not in dropped and (old.whole or not old.shared),
             together=facts.together.get(one) if keeps_time else None,
             erased=erased.get(one),
         )
@@ -197,7 +227,19 @@ def _entries(
         strong, weak = weaker_last(link, config)
         if weak in held:
             held[weak].aparts.add(strong)
+    below = Counter(weaker_last(link, config)[0] for link in facts.links)
+    for one in clusters.shared & held.keys():
+        known = held[one]
+        listed = _listed(component, one, keys)
+        if max(len(known.links), below[one], listed) > KEPT_OF_SHARED or len(known.names) >= NAMES_KEPT:
+            known.whole = False
     return held
+
+
+def _listed(component: Component, one: Identifier, keys: IdentityKeys) -> int:
+    """How many weaker identifiers the person of this one has a refused link with."""
+    person = component.people.get(component.pid_of(one, keys)) if one in component.known else None
+    return len((person or {}).get("nb", ()))
 
 
 def _identifier_change(change: Change, component: Component, one: Identifier, known: Known, keys: IdentityKeys) -> None:
@@ -213,14 +255,18 @@ def _identifier_change(change: Change, component: Component, one: Identifier, kn
 
 
 def _beside(
-    component: Component, facts: Facts, pids: dict[Identifier, str], config: IdentityConfig
+    component: Component,
+    facts: Facts,
+    pids: dict[Identifier, str],
+    config: IdentityConfig,
+    full: set[Identifier],
 ) -> dict[str, set[str]]:
     """Per profile the weaker identifiers of other profiles that it has a link with. The weaker end holds the link
-    itself; the stronger end would not find it otherwise."""
+    itself; the stronger end would not find it otherwise. Shared values that are ``full`` need not find any."""
     beside: dict[str, set[str]] = {}
     for link in {*facts.links, *facts.aliases, *facts.probable}:
         strong, weak = weaker_last(link, config)
-        if pids[strong] != pids[weak]:
+        if pids[strong] != pids[weak] and strong not in full:
             beside.setdefault(pids[strong], set()).add(str(weak))
     seen = {str(one) for one in facts.seen}
     for pid, members in component.members.items():

@@ -32,11 +32,16 @@ class Unfinished(Exception):
 @dataclass(slots=True)
 class Component:
     """A component as stored: ``known`` per identifier, ``people`` per profile id (None: no item yet), ``members``
-    per profile id."""
+    per profile id. ``through``: it was read beyond shared values too, so that they can be judged anew."""
 
     known: dict[Identifier, Known] = field(default_factory=dict[Identifier, Known])
     people: dict[str, Item | None] = field(default_factory=dict[str, Item | None])
     members: dict[str, list[Identifier]] = field(default_factory=dict[str, list[Identifier]])
+    through: bool = False
+
+    def ends_at(self, known: Known) -> bool:
+        """Whether the component does not go on beyond an identifier: a shared value's links join nobody."""
+        return known.shared and not (self.through and known.whole)
 
     def pid_of(self, found: Identifier, keys: IdentityKeys) -> str:
         """The profile that holds an identifier of the component."""
@@ -60,7 +65,7 @@ class Component:
                 facts.names[weak] = dict(known.names)
             if known.together is not None:
                 facts.together[weak] = known.together
-            if known.shared:
+            if self.ends_at(known):
                 facts.shared.add(weak)
         return facts
 
@@ -72,15 +77,15 @@ class ComponentReader:
         self._table = table
         self._keys = keys
 
-    def read(self, seeds: Iterable[Identifier]) -> Component:
-        """The components of these identifiers, as one.
+    def read(self, seeds: Iterable[Identifier], *, through: bool = False) -> Component:
+        """The components of these identifiers, as one; ``through`` shared values too, where all their links are kept.
 
         Raises:
             TooLarge: over ``MAX_IDENTIFIERS`` or ``MAX_PEOPLE``.
             Unfinished: a move of identifiers has to be finished first.
             Conflict: the component changed while it was read.
         """
-        found = Component()
+        found = Component(through=through)
         queue = set(seeds)
         while queue:
             added = self._add_people(found, self._identifiers(queue))
@@ -119,7 +124,7 @@ class ComponentReader:
     def _next(self, found: Component, added: set[Identifier]) -> set[Identifier]:
         """Identifiers next to these that are not in the component yet. A shared one is part of it, as its links count,
         but the component does not go on beyond it: its links join nobody."""
-        open_ends = [one for one in added if not found.known[one].shared]
+        open_ends = [one for one in added if not found.ends_at(found.known[one])]
         near = {end for one in open_ends for end in found.known[one].neighbours()}
         listed = {
             read_identifier(text)
@@ -128,7 +133,8 @@ class ComponentReader:
         }
         near -= found.known.keys()
         for one, item in self._identifiers(listed - near - found.known.keys()).items():
-            if any(end in found.known and not found.known[end].shared for end in Known.of(item).neighbours()):
+            ends = Known.of(item).neighbours() & found.known.keys()
+            if any(not found.ends_at(found.known[end]) for end in ends):
                 near.add(one)
         return near
 

@@ -18,6 +18,9 @@ from hoso.unify.evidence import Pair
 TOGETHER, APART = 0, 1
 """Whether the two ends of a link are in one profile: the third figure of an entry in ``l``."""
 
+SHARED, SHARED_WHOLE = 1, 2
+"""What ``sh`` says: shared for good, or shared with all links kept, so that a cut or an erasure can end it."""
+
 
 def read_identifier(text: str) -> Identifier:
     """The identifier that is written ``type:value``."""
@@ -27,7 +30,10 @@ def read_identifier(text: str) -> Identifier:
 
 @dataclass(slots=True)
 class Known:
-    """What the item of one identifier holds. ``pid`` is None where the identifier is its own singleton profile."""
+    """What the item of one identifier holds. ``pid`` is None where the identifier is its own singleton profile.
+
+    ``whole``: of this shared value all links are kept, so that it can be told when it is shared no more.
+    """
 
     version: int = 0
     pid: str | None = None
@@ -39,6 +45,7 @@ class Known:
     aparts: set[Identifier] = field(default_factory=set[Identifier])
     names: dict[str, int] = field(default_factory=dict[str, int])
     shared: bool = False
+    whole: bool = False
     together: int | None = None
     erased: int | None = None
     pending: bool = False
@@ -60,6 +67,7 @@ class Known:
             aparts=_read(item.get("ap", ())),
             names=item.get("nm", {}),
             shared=bool(item.get("sh")),
+            whole=item.get("sh") == SHARED_WHOLE,
             together=item.get("w"),
             erased=item.get("er"),
             pending=bool(item.get("pend")),
@@ -74,7 +82,7 @@ class Known:
             "ct": sorted(map(str, self.cuts)),
             "ap": sorted(map(str, self.aparts)),
             "nm": self.names,
-            "sh": self.shared or None,
+            "sh": (SHARED_WHOLE if self.whole else SHARED) if self.shared else None,
             "w": self.together,
             "er": self.erased,
         }

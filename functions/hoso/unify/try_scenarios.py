@@ -16,6 +16,8 @@ from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Pair, 
 
 Item = Mapping[str, Any]
 
+_ABOUT_PAIRS = {"cut": Cut, "restore": Restore, "apart": Apart}
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -42,7 +44,8 @@ def parse_scenario(document: Mapping[str, Any]) -> Scenario:
 
 
 def parse_step(item: Item, config: IdentityConfig) -> Evidence | Operation | None:
-    """An item as evidence, or None for an event without a usable identifier (R3) or with contradicting ones (R4)."""
+    """An item as evidence; None for an event without a usable identifier (R3) or with contradicting ones (R4), and for a
+    record about values that identify nobody (R2)."""
     ts = int(item.get("ts", 0)) * SECOND_MS
     if "op" in item:
         return _operation(item, str(item.get("id", "")), ts, config)
@@ -61,13 +64,13 @@ def parse_step(item: Item, config: IdentityConfig) -> Evidence | Operation | Non
     )
 
 
-def parse_identifier(text: str, config: IdentityConfig) -> Identifier:
-    """The identifier that ``type:value`` names. Raises ``InvalidInput``."""
+def parse_identifier(text: str, config: IdentityConfig) -> Identifier | None:
+    """The identifier that ``type:value`` names, or None when it identifies nobody (R1, R2). Raises ``InvalidInput``."""
     kind, colon, value = text.partition(":")
-    clean = normalise(kind, value, config) if colon else None
-    if clean is None:
-        raise InvalidInput("an identifier is written type:value with a type of the rules", code="bad_identifier")
-    return Identifier(kind, clean)
+    if not colon:
+        raise InvalidInput("an identifier is written type:value", code="bad_identifier")
+    clean = normalise(kind, value, config)
+    return None if clean is None else Identifier(kind, clean)
 
 
 def outcome(
@@ -122,19 +125,18 @@ def _identifiers(given: object, config: IdentityConfig) -> list[Identifier]:
     return found
 
 
-def _operation(item: Item, name: str, ts: int, config: IdentityConfig) -> Operation:
+def _operation(item: Item, name: str, ts: int, config: IdentityConfig) -> Operation | None:
+    """An operator's record; None when it is about values that identify nobody."""
     kind = item["op"]
-    if kind == "cut":
-        return Cut(name, ts, _pairs(item, config))
-    if kind == "restore":
-        return Restore(name, ts, _pairs(item, config))
-    if kind == "apart":
-        return Apart(name, ts, _pairs(item, config))
+    if kind in _ABOUT_PAIRS:
+        pairs = _pairs(item, config)
+        return _ABOUT_PAIRS[kind](name, ts, pairs) if pairs else None
     if kind == "delete":
-        return Erasure(name, ts, parse_identifier(str(item["profile_of"]), config))
+        of = parse_identifier(str(item["profile_of"]), config)
+        return None if of is None else Erasure(name, ts, of)
     if kind == "probable":
         a, b = parse_identifier(str(item["a"]), config), parse_identifier(str(item["b"]), config)
-        return Probable(name, ts, a, b, float(item["score"]))
+        return None if a is None or b is None or a == b else Probable(name, ts, a, b, float(item["score"]))
     raise InvalidInput(f"no operator record is called {kind!r}", code="bad_scenario")
 
 
@@ -143,4 +145,5 @@ def _pairs(item: Item, config: IdentityConfig) -> list[Pair]:
     given: Any = item.get("links") or item.get("pairs")
     if given is None:
         given = [item["ids"]] if "ids" in item else [[item["a"], item["b"]]]
-    return [pair(parse_identifier(one, config), parse_identifier(other, config)) for one, other in given]
+    ends = [(parse_identifier(one, config), parse_identifier(other, config)) for one, other in given]
+    return [pair(one, other) for one, other in ends if one is not None and other is not None and one != other]
