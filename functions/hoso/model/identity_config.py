@@ -21,12 +21,14 @@ class TypeRule(NamedTuple):
 
     ``rank``: 1 is best. ``limit``: most distinct values of the type per person, within ``window_days`` when given (R8).
     ``fanout``: most values of one limit-1 type that a value of this type is linked to before it counts as shared (R9).
+    ``device``: a value stands for a machine: names that were seen beside it are not its names.
     """
 
     rank: float
     limit: int | None = None
     window_days: float | None = None
     fanout: int | None = None
+    device: bool = False
 
     @property
     def window_ms(self) -> int | None:
@@ -59,6 +61,14 @@ class IdentityConfig:
     def keeps_anonymous_ids(self) -> bool:
         """Whether an anonymous id needs no look at the workspace's own rules."""
         return "anonymous_id" in self.types and not self.blocked
+
+    @cached_property
+    def contact_types(self) -> frozenset[str]:
+        """Types of which several people may use one value, and know it: addresses, numbers, cards. Empty where names
+        are not checked."""
+        if not self.names:
+            return frozenset()
+        return frozenset(name for name, rule in self.types.items() if rule.limit != 1 and not rule.device)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,6 +137,7 @@ GRAPH_LINKING = IdentityConfig(
 DEFAULT = IdentityConfig(
     {
         **STANDARD.types,
+        **{name: STANDARD.types[name]._replace(device=True) for name in ("device_id", "ga_client_id", "anonymous_id")},
         "customer_id": TypeRule(3.3, limit=5),
         "payment_customer_id": TypeRule(3.6, limit=20),
         "zalo_id": TypeRule(5.5, limit=5, fanout=5),
@@ -160,9 +171,13 @@ def _types(base: Mapping[str, TypeRule], overrides: object) -> dict[str, TypeRul
 
 def _type_rule(name: str, given: Any) -> TypeRule:
     if not isinstance(given, Mapping) or "rank" not in given or set(cast("Any", given)) - set(TypeRule._fields):
-        raise _invalid(f"types.{name} is an object with rank and, at will, limit, window_days, fanout")
+        raise _invalid(f"types.{name} is an object with rank and, at will, limit, window_days, fanout, device")
     members = cast("Mapping[str, Any]", given)
+    if not isinstance(members.get("device", False), bool):
+        raise _invalid(f"types.{name}.device is true or false")
     for key, value in members.items():
+        if key == "device":
+            continue
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
             raise _invalid(f"types.{name}.{key} is a number of zero or more")
     return TypeRule(**members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 from typing import Any, cast
 
@@ -42,16 +43,18 @@ def fold_name(text: str) -> str | None:
 
 
 def names_contradict(one: str, other: str) -> bool:
-    """Whether two folded names cannot be one person's: neither has all parts of the other.
+    """Whether two folded names cannot be one person's: neither has all parts of the other, each as often.
 
     >>> names_contradict("an minh nguyen", "an")
     False
     >>> names_contradict("an minh nguyen", "binh minh nguyen")
     True
+    >>> names_contradict("hoang hoang thanh", "hoang thanh tuan")
+    True
     """
     if one == other:
         return False
-    parts, others = set(one.split()), set(other.split())
+    parts, others = Counter(one.split()), Counter(other.split())
     return not (parts <= others or others <= parts)
 
 

@@ -8,13 +8,16 @@ the component it lies in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
 from hoso.model.names import names_contradict
 from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Pair, Probable, Restore, pair
+
+Beside = tuple[Identifier, Identifier, tuple[Identifier, ...]]
+"""A link between two identifiers that stands only while these others are shared."""
 
 NAMES_KEPT = 4
 """Most different names remembered of one identifier; two that contradict are enough to decide."""
@@ -26,6 +29,8 @@ class Facts:
 
     ``together`` holds when an identifier was first seen with another one, for limits with a window (R8). ``names``
     holds the folded names of identifiers, each with the earliest time. ``shared`` are values known to be shared.
+    ``beside`` holds links that an event implies when the better identifiers that it carries, the third member of the
+    key, turn out to be shared: then the next one is its hub (only where names are checked).
     """
 
     links: dict[Pair, tuple[int, int]] = field(default_factory=dict[Pair, tuple[int, int]])
@@ -37,6 +42,7 @@ class Facts:
     together: dict[Identifier, int] = field(default_factory=dict[Identifier, int])
     names: dict[Identifier, dict[str, int]] = field(default_factory=dict[Identifier, dict[str, int]])
     shared: set[Identifier] = field(default_factory=set[Identifier])
+    beside: dict[Beside, tuple[int, int]] = field(default_factory=dict["Beside", "tuple[int, int]"])
 
     def add(self, told: Evidence, config: IdentityConfig) -> None:
         """Take in what one event tells; a second time changes nothing (R6)."""
@@ -51,8 +57,11 @@ class Facts:
                 self._meet(hub, previous, told.ts)
             else:
                 self.add_link(hub, previous, told.ts)
+        if config.names:
+            self.add_beside(told, config)
         if config.names and told.name is not None:
-            self.add_name(hub, told.name, told.ts, config)
+            for owner in named_by(told, config):
+                self.add_name(owner, told.name, told.ts, config)
 
     def add_link(self, one: Identifier, other: Identifier, ts: int) -> None:
         """One sighting of two identifiers together."""
@@ -60,6 +69,12 @@ class Facts:
         known = self.links.get(link)
         self.links[link] = (ts, ts) if known is None else (min(known[0], ts), max(known[1], ts))
         self._meet(one, other, ts)
+
+    def add_beside(self, told: Evidence, config: IdentityConfig) -> None:
+        """The links that stand only while better identifiers of the event are shared."""
+        for key in beside_links(told, config):
+            known = self.beside.get(key)
+            self.beside[key] = (told.ts, told.ts) if known is None else (min(known[0], told.ts), max(known[1], told.ts))
 
     def add_name(self, owner: Identifier, name: str, ts: int, config: IdentityConfig) -> None:
         """A name seen with an identifier. A login or customer number keeps the earliest: its owner may be renamed."""
@@ -80,12 +95,14 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Clusters:
     """The outcome. ``of`` maps every seen identifier to its cluster (shared, immutable). ``refused`` gives the reason
-    of each link that was not taken, ``joins`` the links that joined two clusters, in the order of the decision."""
+    of each link that was not taken, ``joins`` the links that joined two clusters, in the order of the decision.
+    ``shared`` are values that link nobody, ``crowded`` those among them that too many people use (R9)."""
 
     of: Mapping[Identifier, frozenset[Identifier]]
     refused: Mapping[Pair, str]
     joins: Sequence[Pair]
     shared: frozenset[Identifier]
+    crowded: frozenset[Identifier]
 
 
 def resolve(evidence: Iterable[Evidence | Operation], config: IdentityConfig) -> Clusters:
@@ -132,6 +149,33 @@ def mark(facts: Facts, record: Cut | Restore | Apart | Probable) -> None:
         facts.probable[link] = max(record.score, facts.probable.get(link, record.score))
 
 
+def named_by(told: Evidence, config: IdentityConfig) -> list[Identifier]:
+    """Whose name an event's name is: the hub's, and behind a hub that several people may use that of the next one."""
+    owners = [told.hub]
+    for other in told.ids:
+        if owners[-1].type not in config.contact_types or other.type not in config.contact_types:
+            break
+        owners.append(other)
+    return owners
+
+
+def beside_links(told: Evidence, config: IdentityConfig) -> list[Beside]:
+    """The links that an event implies when its hub, or that and the next ones, are shared."""
+    ranked_ids = [told.hub, *(one for one in told.ids if one != told.hub)]
+    found: list[Beside] = []
+    for place, one in enumerate(ranked_ids[1:-1], 1):
+        passed = tuple(ranked_ids[:place])
+        if passed[-1].type not in config.contact_types:
+            break
+        found += [(one, other, passed) for other in ranked_ids[place + 1 :]]
+    return found
+
+
+def attributed(hub: Identifier, others: Sequence[Identifier], shared: Container[Identifier]) -> Identifier:
+    """The identifier under which an event stands: its best one that is not shared, else its hub (R11)."""
+    return next((one for one in (hub, *others) if one not in shared), hub)
+
+
 def strip(told: Evidence, erased: Mapping[Identifier, int], config: IdentityConfig) -> Evidence | None:
     """The evidence without identifiers that were erased at its time or later (R15); None when nothing is left."""
 
@@ -143,13 +187,15 @@ def strip(told: Evidence, erased: Mapping[Identifier, int], config: IdentityConf
     left = ranked([found for found in (told.hub, *told.ids) if stays(found)], config)
     if not left:
         return None
-    name = told.name if left[0] == told.hub else None
+    name = told.name if left[0] in named_by(told, config) else None
     return Evidence(told.event_id, told.ts, left[0], left[1:], told.previous if stays(told.previous) else None, name)
 
 
 def cluster(facts: Facts, config: IdentityConfig) -> Clusters:
     """The constrained union of the facts' links, taken in the order of rule R7."""
-    shared = frozenset(facts.shared | _shared(facts, config))
+    crowded = frozenset(facts.shared | _crowded(facts, config))
+    shared = crowded | _disputed(facts, config)
+    facts = _with_implied(facts, shared)
     union = _Union(facts, config)
     refused: dict[Pair, str] = {}
     joins = [alias for alias in sorted(facts.aliases - facts.cuts, key=_text) if union.join(alias)]
@@ -161,13 +207,26 @@ def cluster(facts: Facts, config: IdentityConfig) -> Clusters:
             refused[link] = reason
         elif union.join(link):
             joins.append(link)
-    return Clusters(union.clusters(), refused, joins, shared)
+    return Clusters(union.clusters(), refused, joins, shared, crowded)
 
 
 def anchor(identifiers: Iterable[Identifier], config: IdentityConfig) -> Identifier:
     """The identifier that names a cluster: the best-ranked, then the smallest."""
     types = config.types
     return min(identifiers, key=lambda found: (types[found.type].rank, found.type, found.value))
+
+
+def _with_implied(facts: Facts, shared: frozenset[Identifier]) -> Facts:
+    """The facts with the links that stand because better identifiers are shared."""
+    implied = [key for key in facts.beside if shared.issuperset(key[2])] if shared else []
+    if not implied:
+        return facts
+    links = dict(facts.links)
+    for one, other, passed in implied:
+        link, (earliest, latest) = pair(one, other), facts.beside[one, other, passed]
+        known = links.get(link, (earliest, latest))
+        links[link] = (min(known[0], earliest), max(known[1], latest))
+    return replace(facts, links=links)
 
 
 def _facts(events: Iterable[Evidence], marks: Facts, erased: Mapping[Identifier, int], config: IdentityConfig) -> Facts:
@@ -198,20 +257,36 @@ def _in_order(facts: Facts, config: IdentityConfig) -> list[Pair]:
     ]
 
 
-def _shared(facts: Facts, config: IdentityConfig) -> set[Identifier]:
-    """Values whose raw links reach too many values of one limit-1 type of better rank (R9), and, where names are
-    checked, values that people of contradicting names use."""
+def _crowded(facts: Facts, config: IdentityConfig) -> set[Identifier]:
+    """Values whose raw links reach too many values of one limit-1 type of better rank (R9)."""
     reached: dict[tuple[Identifier, str], set[str]] = defaultdict(set)
     for link in facts.links.keys() - facts.cuts:
         for one, other in (link, link[::-1]):
             rule, better = config.types[one.type], config.types[other.type]
             if rule.fanout is not None and other.type in config.unique_types and better.rank < rule.rank:
                 reached[one, other.type].add(other.value)
-    shared = {one for (one, _), values in reached.items() if len(values) > (config.types[one.type].fanout or 0)}
-    for owner, names in facts.names.items():
-        if len(names) > 1 and any(names_contradict(a, b) for a in names for b in names):
-            shared.add(owner)
-    return shared
+    return {one for (one, _), values in reached.items() if len(values) > (config.types[one.type].fanout or 0)}
+
+
+def _disputed(facts: Facts, config: IdentityConfig) -> set[Identifier]:
+    """Values that people of contradicting names use."""
+    return {
+        owner
+        for owner, names in _names_heard(facts, config).items()
+        if len(names) > 1 and any(names_contradict(a, b) for a in names for b in names)
+    }
+
+
+def _names_heard(facts: Facts, config: IdentityConfig) -> dict[Identifier, set[str]]:
+    """The names of each identifier; to an address, number or card also those of the logins and customer numbers that
+    were seen with it."""
+    heard = {owner: set(names) for owner, names in facts.names.items()}
+    if config.names:
+        for link in facts.links.keys() - facts.cuts:
+            for one, other in (link, link[::-1]):
+                if one.type in config.contact_types and other.type in config.unique_types and other in facts.names:
+                    heard.setdefault(one, set()).update(facts.names[other])
+    return heard
 
 
 def _text(link: Pair) -> tuple[str, str]:
@@ -228,7 +303,8 @@ class _Union:
         self._config = config
         self._root = {found: found for found in facts.seen}
         self._members = {found: {found} for found in facts.seen}
-        self._names = {found: set(facts.names.get(found, ())) for found in facts.seen}
+        heard = _names_heard(facts, config)
+        self._names = {found: heard.get(found, set[str]()) for found in facts.seen}
         self._stands_for = self._alias_classes()
         self._values = {found: {found.type: {self._stands_for.get(found, found)}} for found in facts.seen}
 

@@ -19,10 +19,10 @@ from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Table
 from hoso.platform.ids import Hasher
 from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Restore
-from hoso.unify.graph import NAMES_KEPT, Facts, strip
+from hoso.unify.graph import NAMES_KEPT, Beside, Facts, beside_links, named_by, strip
 from hoso.unify.identity_changes import decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
-from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, weaker_last
+from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, passed_text, weaker_last
 from hoso.unify.identity_writes import Cause, IdentityWriter
 
 ATTEMPTS = 5
@@ -202,7 +202,21 @@ class Identities:
                 return False
         if not all(self._has_link(told.hub, other, told.ts, items) for other in linked):
             return False
-        return not self.config.names or told.name is None or self._has_name(told, told.name, items[told.hub])
+        if not self.config.names:
+            return True
+        if not all(self._is_beside(key, told.ts, items) for key in beside_links(told, self.config)):
+            return False
+        return told.name is None or all(
+            self._has_name(owner, told.name, told.ts, items[owner]) for owner in named_by(told, self.config)
+        )
+
+    def _is_beside(self, key: Beside, ts: int, items: Items) -> bool:
+        strong, weak, passed = key
+        item = items[weak] or {}
+        entry = item.get("bs", {}).get(passed_text(strong, passed))
+        if entry is None:
+            return item.get("sh") in _LETS_GO
+        return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
 
     def _has_link(self, hub: Identifier, other: Identifier, ts: int, items: Items) -> bool:
         strong, weak = weaker_last((hub, other), self.config)
@@ -224,10 +238,10 @@ class Identities:
         strong, weak = weaker_last((hub, previous), self.config)
         return str(strong) in (items[weak] or {}).get("al", ())
 
-    def _has_name(self, told: Evidence, name: str, item: Item | None) -> bool:
+    def _has_name(self, owner: Identifier, name: str, ts: int, item: Item | None) -> bool:
         names: dict[str, int] = (item or {}).get("nm", {})
-        if told.hub.type in self.config.unique_types:
-            return any((ts, kept) <= (told.ts, name) for kept, ts in names.items())
+        if owner.type in self.config.unique_types:
+            return any((known, kept) <= (ts, name) for kept, known in names.items())
         return name in names or (len(names) >= NAMES_KEPT and name > max(names))
 
     def _pid_told(self, told: Evidence, items: Items) -> str | None:

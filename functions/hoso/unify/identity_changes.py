@@ -75,6 +75,10 @@ def _learn(component: Component, facts: Facts, told: Evidence, config: IdentityC
         if other in facts.shared and pair(told.hub, other) not in facts.links and _is_full(component, other)
     }
     facts.add(told._replace(ids=[other for other in told.ids if other not in ignored]), config)
+    if config.names and ignored:
+        facts.add_beside(told, config)
+        for key in [key for key in facts.beside if key[1] in ignored]:
+            del facts.beside[key]
     for other in ignored:
         facts.add_link(told.hub, other, told.ts)
         del facts.links[pair(told.hub, other)]
@@ -95,6 +99,11 @@ def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
             del facts.links[link]
             if latest > until:
                 facts.links[link] = (latest, latest)
+    for key, (earliest, latest) in list(facts.beside.items()):
+        if gone & {*key[:2], *key[2]} and earliest <= until:
+            del facts.beside[key]
+            if latest > until:
+                facts.beside[key] = (latest, latest)
     facts.aliases = {link for link in facts.aliases if not gone & set(link)}
     facts.probable = {link: score for link, score in facts.probable.items() if not gone & set(link)}
     facts.shared -= gone
@@ -140,6 +149,7 @@ def _difference(
                 "ids": [list(one) for one in ranked(members, config)],
                 "fr": [keys.fragment(one) for one in ranked(members, config)],
                 "nb": nearby,
+                "sh": sorted(map(str, members & clusters.shared)),
             }
         if touched:
             change.touched.append(pid)
@@ -203,8 +213,10 @@ def _entries(
             aliases={strong for strong in old.aliases if strong not in facts.seen},
             probable={strong: score for strong, score in old.probable.items() if strong not in facts.seen},
             names=facts.names.get(one, {} if config.names else old.names),
+            beside={key: times for key, times in old.beside.items() if key[0] not in facts.seen},
             shared=one in clusters.shared,
             whole=one in clusters.shared and one not in dropped and (old.whole or not old.shared),
+            disputed=one in clusters.shared and one not in clusters.crowded,
             together=facts.together.get(one) if keeps_time else None,
             erased=erased.get(one),
         )
@@ -213,6 +225,8 @@ def _entries(
         held[weak].links[strong] = times
         if clusters.of[strong] is not clusters.of[weak]:
             held[weak].apart.add(strong)
+    for (strong, weak, passed), times in facts.beside.items():
+        held[weak].beside[strong, passed] = times
     for link in facts.aliases:
         strong, weak = weaker_last(link, config)
         held[weak].aliases.add(strong)
@@ -264,7 +278,8 @@ def _beside(
     """Per profile the weaker identifiers of other profiles that it has a link with. The weaker end holds the link
     itself; the stronger end would not find it otherwise. Shared values that are ``full`` need not find any."""
     beside: dict[str, set[str]] = {}
-    for link in {*facts.links, *facts.aliases, *facts.probable}:
+    implied = {pair(strong, weak) for strong, weak, _ in facts.beside}
+    for link in {*facts.links, *facts.aliases, *facts.probable, *implied}:
         strong, weak = weaker_last(link, config)
         if pids[strong] != pids[weak] and strong not in full:
             beside.setdefault(pids[strong], set()).add(str(weak))

@@ -41,7 +41,7 @@ class Component:
 
     def ends_at(self, known: Known) -> bool:
         """Whether the component does not go on beyond an identifier: a shared value's links join nobody."""
-        return known.shared and not (self.through and known.whole)
+        return known.shared and not (known.whole and (self.through or known.disputed))
 
     def pid_of(self, found: Identifier, keys: IdentityKeys) -> str:
         """The profile that holds an identifier of the component."""
@@ -55,6 +55,9 @@ class Component:
             for strong, times in known.links.items():
                 if strong in self.known:
                     facts.links[pair(strong, weak)] = times
+            for (strong, passed), times in known.beside.items():
+                if strong in self.known:
+                    facts.beside[strong, weak, passed] = times
             facts.aliases.update(pair(other, weak) for other in known.aliases if other in self.known)
             for other, score in known.probable.items():
                 if other in self.known:

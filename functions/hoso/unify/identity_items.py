@@ -18,8 +18,25 @@ from hoso.unify.evidence import Pair
 TOGETHER, APART = 0, 1
 """Whether the two ends of a link are in one profile: the third figure of an entry in ``l``."""
 
-SHARED, SHARED_WHOLE = 1, 2
-"""What ``sh`` says: shared for good, or shared with all links kept, so that a cut or an erasure can end it."""
+SHARED, SHARED_WHOLE, DISPUTED = 1, 2, 3
+"""What ``sh`` says: shared for good; shared with all links kept, so that a cut or an erasure can end it; used by
+people of contradicting names, which what they are called can end."""
+
+
+Passed = tuple[Identifier, tuple[Identifier, ...]]
+"""A stronger identifier, and those that must be shared for the link with it to stand."""
+_UNIT = "\x1f"
+
+
+def passed_text(strong: Identifier, passed: Iterable[Identifier]) -> str:
+    """How the name of such a link is written."""
+    return _UNIT.join(map(str, (strong, *passed)))
+
+
+def read_passed(text: str) -> Passed:
+    """The name of such a link, read."""
+    strong, *passed = map(read_identifier, text.split(_UNIT))
+    return strong, tuple(passed)
 
 
 def read_identifier(text: str) -> Identifier:
@@ -32,7 +49,8 @@ def read_identifier(text: str) -> Identifier:
 class Known:
     """What the item of one identifier holds. ``pid`` is None where the identifier is its own singleton profile.
 
-    ``whole``: of this shared value all links are kept, so that it can be told when it is shared no more.
+    ``whole``: of this shared value all links are kept, so that it can be told when it is shared no more;
+    ``disputed``: it is shared only because of names.
     """
 
     version: int = 0
@@ -44,8 +62,10 @@ class Known:
     cuts: set[Identifier] = field(default_factory=set[Identifier])
     aparts: set[Identifier] = field(default_factory=set[Identifier])
     names: dict[str, int] = field(default_factory=dict[str, int])
+    beside: dict[Passed, tuple[int, int]] = field(default_factory=dict["Passed", "tuple[int, int]"])
     shared: bool = False
     whole: bool = False
+    disputed: bool = False
     together: int | None = None
     erased: int | None = None
     pending: bool = False
@@ -66,8 +86,10 @@ class Known:
             cuts=_read(item.get("ct", ())),
             aparts=_read(item.get("ap", ())),
             names=item.get("nm", {}),
+            beside={read_passed(text): (times[0], times[1]) for text, times in item.get("bs", {}).items()},
             shared=bool(item.get("sh")),
-            whole=item.get("sh") == SHARED_WHOLE,
+            whole=item.get("sh") in (SHARED_WHOLE, DISPUTED),
+            disputed=item.get("sh") == DISPUTED,
             together=item.get("w"),
             erased=item.get("er"),
             pending=bool(item.get("pend")),
@@ -82,15 +104,23 @@ class Known:
             "ct": sorted(map(str, self.cuts)),
             "ap": sorted(map(str, self.aparts)),
             "nm": self.names,
-            "sh": (SHARED_WHOLE if self.whole else SHARED) if self.shared else None,
+            "bs": {passed_text(*key): list(times) for key, times in self.beside.items()},
+            "sh": self._sharing if self.shared else None,
             "w": self.together,
             "er": self.erased,
         }
         return {name: value for name, value in found.items() if value is not None and value not in ({}, [])}
 
+    @property
+    def _sharing(self) -> int:
+        if not self.whole:
+            return SHARED
+        return DISPUTED if self.disputed else SHARED_WHOLE
+
     def neighbours(self) -> set[Identifier]:
         """The stronger identifiers that this one has a link of any kind with, cut ones left out."""
-        return {*self.links, *self.aliases, *self.probable} - self.cuts
+        passed = {end for strong, others in self.beside for end in (strong, *others)}
+        return ({*self.links, *self.aliases, *self.probable} - self.cuts) | passed
 
 
 class IdentityKeys:

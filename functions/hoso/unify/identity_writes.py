@@ -36,6 +36,7 @@ from hoso.unify.identity_items import IdentityKeys, read_identifier
 
 MOVES_PER_STEP = 45
 _OUTBOX_TTL_MS = 7 * DAY_MS
+_MAY_BE_EMPTY = ("nb", "sh")
 
 
 class Cause(NamedTuple):
@@ -177,7 +178,8 @@ class IdentityWriter:
             key = self._keys.person_key(pid)
             if pid in change.people:
                 kept = {} if base is None or "to" in base else base
-                item = {name: value for name, value in kept.items() if name != "nb"} | _filled(change.people[pid])
+                kept = {name: value for name, value in kept.items() if name not in _MAY_BE_EMPTY}
+                item = kept | _filled(change.people[pid])
             elif pid in change.tombstones:
                 item = change.tombstones[pid]
             else:
@@ -279,8 +281,8 @@ def _item(key: tuple[str, str], **attributes: Any) -> Item:
 
 
 def _filled(attributes: Item) -> Item:
-    """Without an empty list of neighbours: most people have none."""
-    return {name: value for name, value in attributes.items() if name != "nb" or value}
+    """Without empty lists of neighbours and shared values: most people have none."""
+    return {name: value for name, value in attributes.items() if name not in _MAY_BE_EMPTY or value}
 
 
 def _crosses(link: Iterable[Identifier], before: dict[str, frozenset[Identifier]]) -> bool:
