@@ -1,7 +1,7 @@
 """A second reading of rules R1-R17, straight from the README of the scenarios, that shares no code with the product.
 
-It takes a scenario document and answers with its ``expect`` as sets. It is written to be obviously right and slow: every
-question is answered from the whole list of items, nothing is kept between two questions.
+It takes a scenario document and answers with its ``expect`` as sets. It is written to be obviously right and slow:
+every question is answered from the whole list of items, nothing is kept between two questions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 WORDS = {
-    *"null none nil undefined nan n/a na anonymous unknown invalid void -1 not-specified true false".split(),
+    *[
+        "null",
+        "none",
+        "nil",
+        "undefined",
+        "nan",
+        "n/a",
+        "na",
+        "anonymous",
+        "unknown",
+        "invalid",
+        "void",
+        "-1",
+        "not-specified",
+        "true",
+        "false",
+    ],
     "[object object]",
 }
 
@@ -234,9 +250,9 @@ class World:
             guard = self.config["types"][node[0]].get("fanout")
             near = [(set(link) - {node}).pop() for link in links if node in link]
             for kind, rule in self.config["types"].items():
-                if guard is not None and rule.get("limit") == 1 and rule["rank"] < self.rank[node[0]]:
-                    if len({other for other in near if other[0] == kind}) > guard:
-                        found.add(node)
+                counts = guard is not None and rule.get("limit") == 1 and rule["rank"] < self.rank[node[0]]
+                if counts and len({other for other in near if other[0] == kind}) > guard:
+                    found.add(node)
         return found
 
     def cluster(self, node: Node) -> set[Node]:

@@ -17,12 +17,84 @@ from hoso.model.time import format_instant
 
 START_MS = 1_735_689_600_000
 DAY_MS = 86_400_000
-SURNAMES = "Nguyễn Trần Lê Phạm Hoàng Huỳnh Phan Vũ Võ Đặng Bùi Đỗ Hồ Ngô Dương Lý Quách Đinh".split()
-MIDDLES = "Văn Thị Hữu Minh Ngọc Thùy Quang Đức Anh Bích Thanh Xuân Phương Diễm Tường Như".split()
-GIVEN = (
-    "An Bình Chi Dũng Giang Hà Hải Hiền Hoàng Hùng Hương Khang Lan Liên Linh Long Mai Minh My Nam Nga Ngân Phúc "
-    "Phương Quân Quang Sơn Thảo Thịnh Toàn Trang Trung Tú Tuấn Tuyết Việt Xuân Yến"
-).split()
+SURNAMES = [
+    "Nguyễn",
+    "Trần",
+    "Lê",
+    "Phạm",
+    "Hoàng",
+    "Huỳnh",
+    "Phan",
+    "Vũ",
+    "Võ",
+    "Đặng",
+    "Bùi",
+    "Đỗ",
+    "Hồ",
+    "Ngô",
+    "Dương",
+    "Lý",
+    "Quách",
+    "Đinh",
+]
+MIDDLES = [
+    "Văn",
+    "Thị",
+    "Hữu",
+    "Minh",
+    "Ngọc",
+    "Thùy",
+    "Quang",
+    "Đức",
+    "Anh",
+    "Bích",
+    "Thanh",
+    "Xuân",
+    "Phương",
+    "Diễm",
+    "Tường",
+    "Như",
+]
+GIVEN = [
+    "An",
+    "Bình",
+    "Chi",
+    "Dũng",
+    "Giang",
+    "Hà",
+    "Hải",
+    "Hiền",
+    "Hoàng",
+    "Hùng",
+    "Hương",
+    "Khang",
+    "Lan",
+    "Liên",
+    "Linh",
+    "Long",
+    "Mai",
+    "Minh",
+    "My",
+    "Nam",
+    "Nga",
+    "Ngân",
+    "Phúc",
+    "Phương",
+    "Quân",
+    "Quang",
+    "Sơn",
+    "Thảo",
+    "Thịnh",
+    "Toàn",
+    "Trang",
+    "Trung",
+    "Tú",
+    "Tuấn",
+    "Tuyết",
+    "Việt",
+    "Xuân",
+    "Yến",
+]
 Json = dict[str, Any]
 
 

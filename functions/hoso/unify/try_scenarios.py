@@ -44,8 +44,8 @@ def parse_scenario(document: Mapping[str, Any]) -> Scenario:
 
 
 def parse_step(item: Item, config: IdentityConfig) -> Evidence | Operation | None:
-    """An item as evidence; None for an event without a usable identifier (R3) or with contradicting ones (R4), and for a
-    record about values that identify nobody (R2)."""
+    """An item as evidence; None for an event without a usable identifier (R3) or with contradicting ones (R4), and
+    for a record about values that identify nobody (R2)."""
     ts = int(item.get("ts", 0)) * SECOND_MS
     if "op" in item:
         return _operation(item, str(item.get("id", "")), ts, config)
