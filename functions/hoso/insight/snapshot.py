@@ -29,11 +29,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of the tables that are made of people."""
+    """Rows of the tables that are made of people, and the identifiers that several of them use."""
 
     profiles: list[Row] = field(default_factory=list[Row])
     identities: list[Row] = field(default_factory=list[Row])
     memberships: list[Row] = field(default_factory=list[Row])
+    shared: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
 
 def rows_of(people: Iterable[Profile]) -> Rows:
@@ -61,6 +62,9 @@ def rows_of(people: Iterable[Profile]) -> Rows:
             )
         )
         rows.identities += [(pid, kind, value) for kind, value in profile.person.identifiers]
+        for text in profile.person.rest.get("sh", ()):
+            kind, _, value = text.partition(":")
+            rows.shared.add((kind, value))
         rows.memberships += [
             (pid, segment, held.revision, held.since, held.until)
             for segment, held in profile.person.memberships.items()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import orjson
 
 from hoso.insight.query import BadQuery, tables_of
 from hoso.insight.snapshot import COLUMNS, Row, owners
@@ -43,8 +44,15 @@ class Warehouse:
         self._db.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
         self._insert(table, len(columns), list(rows))
 
-    def events(self, files: Sequence[Path], identities: Iterable[Row], alone: Callable[[str, str], str]) -> None:
-        """Make ``events`` of archive files, each message once (the copy received first), with its owner."""
+    def events(
+        self,
+        files: Sequence[Path],
+        identities: Iterable[Row],
+        alone: Callable[[str, str], str],
+        shared: Collection[tuple[str, str]] = (),
+    ) -> None:
+        """Make ``events`` of archive files, each message once (the copy received first), with its owner. One whose hub
+        is among the ``shared`` identifiers is owned by its best identifier that is not."""
         self._db.execute(f"CREATE TABLE stored ({', '.join(f'{name} {kind}' for name, kind in _EVENTS.items())})")
         if files:
             self._db.execute(
@@ -53,13 +61,37 @@ class Warehouse:
                 "(PARTITION BY source, message_id ORDER BY received_at, hub_type, hub_value) = 1",
                 [[str(file) for file in files]],
             )
-        hubs = self._db.execute("SELECT DISTINCT hub_type, hub_value FROM stored").fetchall()
-        self._db.execute("CREATE TABLE owners (hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR)")
+        self._db.execute(
+            "CREATE TABLE stand_in (source VARCHAR, message_id VARCHAR, by_type VARCHAR, by_value VARCHAR)"
+        )
+        if shared:
+            self._stand_in(shared)
+        self._db.execute(
+            "CREATE VIEW placed AS SELECT stored.*, coalesce(by_type, hub_type) AS by_type, "
+            "coalesce(by_value, hub_value) AS by_value FROM stored LEFT JOIN stand_in USING (source, message_id)"
+        )
+        hubs = self._db.execute("SELECT DISTINCT by_type, by_value FROM placed").fetchall()
+        self._db.execute("CREATE TABLE owners (by_type VARCHAR, by_value VARCHAR, profile_id VARCHAR)")
         self._insert("owners", 3, owners(identities, hubs, alone))
         self._db.execute(
-            "CREATE VIEW events AS "
-            "SELECT stored.*, owners.profile_id FROM stored JOIN owners USING (hub_type, hub_value)"
+            "CREATE VIEW events AS SELECT placed.* EXCLUDE (by_type, by_value), owners.profile_id "
+            "FROM placed JOIN owners USING (by_type, by_value)"
         )
+
+    def _stand_in(self, shared: Collection[tuple[str, str]]) -> None:
+        """Note for each event with a shared hub under which of its identifiers it stands."""
+        self._db.execute("CREATE TABLE shared (hub_type VARCHAR, hub_value VARCHAR)")
+        self._insert("shared", 2, list(shared))
+        found = self._db.execute(
+            "SELECT source, message_id, ids FROM stored SEMI JOIN shared USING (hub_type, hub_value)"
+        )
+        known = set(shared)
+        rows: list[Row] = []
+        for source, message_id, ids in found.fetchall():
+            free = next((one for one in map(tuple, orjson.loads(ids or "[]")) if one not in known), None)
+            if free is not None:
+                rows.append((source, message_id, *free))
+        self._insert("stand_in", 4, rows)
 
     def run(self, query: str, limit: int) -> list[dict[str, Any]]:
         """The first ``limit`` rows. Raises ``BadQuery``."""

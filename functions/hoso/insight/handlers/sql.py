@@ -51,7 +51,7 @@ def run_query(request: Request) -> dict[str, Any]:
             for table in wanted & {"profiles", "identities", "memberships"}:
                 warehouse.fill(table, getattr(rows, table))
             if "events" in wanted:
-                warehouse.events(source.archive(), rows.identities, source.alone)
+                warehouse.events(source.archive(), rows.identities, source.alone, rows.shared)
         if "deliveries" in wanted:
             warehouse.fill("deliveries", map(delivery_row, source.deliveries.scan(source.workspace)))
         return {"items": warehouse.run(query, limit), "next": None}
