@@ -84,7 +84,7 @@ def driven(twin: Connection, proxy: FaultProxy) -> Driven:
 def stored(twin: Connection, user: str) -> list[dict[str, Any]]:
     """The stored events of a run: body and times."""
     query = (
-        "SELECT message_id, event, type, ts, original_ts, received_at, body FROM events "
+        "SELECT message_id, event, type, ts, original_ts, sent_at, received_at, body FROM events "
         f"WHERE body LIKE '%{user}%' ORDER BY ts, message_id LIMIT 200"
     )
     rows = twin.call("POST", "/v1/sql", {"query": query, "limit": 200})["items"]
@@ -122,6 +122,7 @@ def test_a_resent_event_counts_once(twin: Connection, driven: Driven, client: st
 def test_r7_a_clock_that_is_an_hour_slow_makes_no_wrong_time(twin: Connection, driven: Driven, client: str) -> None:
     for event in stored(twin, driven.users[client]):
         assert abs(event["original_ts"] - event["received_at"]) > 3_500_000
+        assert abs(event["sent_at"] - event["received_at"]) > 3_500_000
         assert driven.started - 1_000 <= event["ts"] <= driven.ended + 1_000
 
 

@@ -16,6 +16,7 @@ import pytest
 from hoso.collect import archive as archive_rules
 from hoso.collect.handlers import archive
 from hoso.model.record import Event, Record, pack
+from hoso.model.time import format_instant
 from hoso.platform.aws import client
 from hoso.platform.objects import Objects
 from tests.collect_world import NOW, World, track, world
@@ -85,6 +86,7 @@ def test_r24_a_batch_is_one_file_named_by_its_range_however_often_it_runs(place:
         "event": "Product Viewed",
         "ts": NOW - 5,
         "original_ts": NOW - 9,
+        "sent_at": None,
         "received_at": NOW,
         "source": "web",
         "hub_type": "anonymous_id",
@@ -112,7 +114,17 @@ def test_times_are_whole_numbers_and_absent_ones_are_null(place: World, tmp_path
     types = dict(
         duckdb.sql(f"SELECT column_name, column_type FROM (DESCRIBE '{tmp_path / 'read.parquet'}')").fetchall()
     )
-    assert [types[column] for column in ("ts", "original_ts", "received_at")] == ["BIGINT"] * 3
+    assert [types[column] for column in ("ts", "original_ts", "sent_at", "received_at")] == ["BIGINT"] * 4
+
+
+def test_all_four_times_are_stored(place: World, tmp_path: Path) -> None:
+    own = {**track(2), "sentAt": format_instant(NOW - 7)}
+    unreadable = {**track(3), "sentAt": "soon"}
+    events = [Event(body["messageId"], NOW, NOW - 9, "E", [], body) for body in (track(1), own, unreadable)]
+    archive.handler(kinesis(pack(Record("main", "web", NOW, ("user_id", "u"), events, sent_at=NOW - 3))), None)
+
+    (name,) = names()
+    assert [row["sent_at"] for row in rows(tmp_path, name)] == [NOW - 3, NOW - 7, NOW - 3]
 
 
 def test_workspaces_and_days_have_files_of_their_own(place: World) -> None:

@@ -74,6 +74,7 @@ def test_r7_the_time_of_an_event_is_free_of_the_clients_clock_error(
     assert record.events[0].ts == NOW + corrected
     assert record.events[0].original_ts == (NOW + original if isinstance(original, int) else None)
     assert record.events[0].body.get(name) == event.get(name)
+    assert record.sent_at == (NOW + sent if isinstance(sent, int) and where != "event" else None)
 
 
 def test_the_events_own_sent_at_wins_over_the_batchs() -> None:

@@ -18,7 +18,7 @@ import orjson
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.record import Event, Record, unpack
-from hoso.model.time import format_instant
+from hoso.model.time import format_instant, parse_instant
 
 MAX_RANGE_BYTES = 24_000_000
 """Bytes of event bodies after which a range ends."""
@@ -36,6 +36,7 @@ class Columns:
     event: list[str] = field(default_factory=list[str])
     ts: list[int] = field(default_factory=list[int])
     original_ts: list[int | None] = field(default_factory=list["int | None"])
+    sent_at: list[int | None] = field(default_factory=list["int | None"])
     received_at: list[int] = field(default_factory=list[int])
     source: list[str] = field(default_factory=list[str])
     hub_type: list[str] = field(default_factory=list[str])
@@ -50,6 +51,7 @@ class Columns:
         self.event.append(event.name)
         self.ts.append(event.ts)
         self.original_ts.append(event.original_ts)
+        self.sent_at.append(_sent_at(event, record))
         self.received_at.append(record.received_at)
         self.source.append(record.source)
         self.hub_type.append(record.hub[0])
@@ -136,6 +138,7 @@ def _day(record: Record) -> str:
         and _WORKSPACE.fullmatch(record.workspace) is not None
         and type(record.source) is str
         and _is_int(record.received_at)
+        and (record.sent_at is None or _is_int(record.sent_at))
         and all(type(part) is str for part in record.hub)
         and 0 <= record.received_at < 4_102_444_800_000
     )
@@ -157,6 +160,12 @@ def _check(event: Event) -> None:
     )
     if not sound:
         raise InvalidInput("not an event", code="bad_record")
+
+
+def _sent_at(event: Event, record: Record) -> int | None:
+    """The client's clock when the event was sent: its own word, else that of its batch or header (UTC ms)."""
+    own = parse_instant(event.body["sentAt"]) if "sentAt" in event.body else None
+    return record.sent_at if own is None else own
 
 
 def _is_int(value: object) -> bool:

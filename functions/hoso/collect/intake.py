@@ -76,11 +76,11 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
     frame = _with_envelope(batch, frame)
     judged = _judge(batch, frame, sender.plan)
     try:
-        records = _pack(judged, sender, frame.received_at, hash_of)
+        records = _pack(judged, sender, frame, hash_of)
     except TypeError:  # nesting shows for free where events are written, so it is looked for only then
         reject_too_deep(raw, batch)
         judged = _judge(batch, frame, sender.plan)
-        records = _pack(judged, sender, frame.received_at, hash_of)
+        records = _pack(judged, sender, frame, hash_of)
     judged.rejected.sort(key=lambda refused: refused.index)
     return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records)
 
@@ -141,7 +141,7 @@ def _rejected(index: int, body: Any, error: InvalidInput) -> BadRow:
     return BadRow(index, named, error.code, error.message, body)
 
 
-def _pack(judged: _Judged, sender: Sender, received_at: int, hash_of: Hash) -> list[tuple[str, bytes]]:
+def _pack(judged: _Judged, sender: Sender, frame: Frame, hash_of: Hash) -> list[tuple[str, bytes]]:
     """Partition keys and bytes, in halves where a record would be too large. Raises ``TypeError``, see ``encode``."""
     packed: list[tuple[str, bytes]] = []
     origin = dict(sender.origin)
@@ -152,7 +152,7 @@ def _pack(judged: _Judged, sender: Sender, received_at: int, hash_of: Hash) -> l
         while waiting:
             first, part = waiting.pop()
             marked = _within(flags, first, len(part)) if flags else ()
-            raw = encode(sender.workspace, sender.source, received_at, hub, part, origin, marked)
+            raw = encode(sender.workspace, sender.source, frame.received_at, hub, part, origin, marked, frame.sent_at)
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [(first + middle, part[middle:]), (first, part[:middle])]

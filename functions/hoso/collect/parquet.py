@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from hoso.collect.archive import Columns
 
@@ -19,13 +19,17 @@ def parquet_file(columns: Columns) -> Generator[BinaryIO, None, None]:
     import duckdb
     import numpy as np
 
-    missing = [value is None for value in columns.original_ts]
+    def times(values: Sequence[int | None]) -> Any:
+        known = np.array([value or 0 for value in values], np.int64)
+        return np.ma.array(known, mask=[value is None for value in values])
+
     arrays = {
         "message_id": np.array(columns.message_id, dtype=object),
         "type": np.array(columns.type, dtype=object),
         "event": np.array(columns.event, dtype=object),
         "ts": np.array(columns.ts, dtype=np.int64),
-        "original_ts": np.ma.array(np.array([value or 0 for value in columns.original_ts], np.int64), mask=missing),
+        "original_ts": times(columns.original_ts),
+        "sent_at": times(columns.sent_at),
         "received_at": np.array(columns.received_at, dtype=np.int64),
         "source": np.array(columns.source, dtype=object),
         "hub_type": np.array(columns.hub_type, dtype=object),

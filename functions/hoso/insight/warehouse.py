@@ -18,7 +18,7 @@ MEMORY = "2GB"
 _ARCHIVE = ("archive", "archive-compact")
 _EVENTS = {
     **{"message_id": "VARCHAR", "type": "VARCHAR", "event": "VARCHAR"},
-    **{"ts": "BIGINT", "original_ts": "BIGINT", "received_at": "BIGINT"},
+    **{"ts": "BIGINT", "original_ts": "BIGINT", "sent_at": "BIGINT", "received_at": "BIGINT"},
     **{"source": "VARCHAR", "hub_type": "VARCHAR", "hub_value": "VARCHAR", "ids": "VARCHAR", "body": "VARCHAR"},
 }
 

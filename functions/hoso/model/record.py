@@ -60,7 +60,8 @@ class Record:
     """Events of one hub from one request.
 
     ``origin`` holds what the connection told (``ip`` truncated, ``user_agent``); empty for server sources.
-    ``flags`` stand beside the events, which stay as they were sent.
+    ``sent_at`` is the client's clock at the sending, as the batch or a header told it (UTC ms); an event's own
+    ``sentAt`` comes before it. ``flags`` stand beside the events, which stay as they were sent.
     """
 
     workspace: str
@@ -70,12 +71,14 @@ class Record:
     events: Sequence[Event]
     origin: dict[str, str] = field(default_factory=dict[str, str])
     flags: Sequence[Flag] = ()
+    sent_at: int | None = None
 
 
 def pack(record: Record) -> bytes:
     """Compressed bytes of a record. Raises ``TypeError``, see ``encode``."""
     rows = [cast("Row", tuple(event)) for event in record.events]
-    raw = encode(record.workspace, record.source, record.received_at, record.hub, rows, record.origin, record.flags)
+    source, at, origin = record.source, record.received_at, record.origin
+    raw = encode(record.workspace, source, at, record.hub, rows, origin, record.flags, record.sent_at)
     return compress(raw)
 
 
@@ -87,6 +90,7 @@ def encode(
     rows: Sequence[Row],
     origin: Mapping[str, str],
     flags: Sequence[Flag] = (),
+    sent_at: int | None = None,
 ) -> bytes:
     """The JSON of a record, not yet compressed; ``rows`` are events as plain tuples.
 
@@ -105,6 +109,8 @@ def encode(
     }
     if flags:
         content["f"] = flags
+    if sent_at is not None:
+        content["t"] = sent_at
     tools.innermost[0] = content
     try:
         return orjson.dumps(tools.shells)[_SHELLS:-_SHELLS]
@@ -162,6 +168,7 @@ def unpack(blob: bytes) -> Record:
             origin=raw["o"],
             events=[Event(*row) for row in raw["e"]],
             flags=[(place, plan, revision, reason) for place, plan, revision, reason in raw.get("f", ())],
+            sent_at=raw.get("t"),
         )
     except InvalidInput:
         raise

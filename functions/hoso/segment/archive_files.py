@@ -22,7 +22,7 @@ from hoso.segment.batch import connect
 
 PARQUET = "application/vnd.apache.parquet"
 JSON = "application/json"
-COLUMNS = "message_id, type, event, ts, original_ts, received_at, source, hub_type, hub_value, ids, body"
+COLUMNS = "message_id, type, event, ts, original_ts, sent_at, received_at, source, hub_type, hub_value, ids, body"
 
 
 class Archive:
