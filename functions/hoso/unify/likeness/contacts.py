@@ -1,0 +1,166 @@
+"""E-mails, phones, dates and sexes as matching compares them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from hoso.unify.likeness.text import fold, says_nothing, squash, words
+
+_OLD_MOBILE = {
+    **{f"016{digit}": f"03{digit}" for digit in range(2, 10)},
+    **{"0120": "070", "0121": "079", "0122": "077", "0126": "076", "0128": "078"},
+    **{"0123": "083", "0124": "084", "0125": "085", "0127": "081", "0129": "082"},
+    **{"0186": "056", "0188": "058", "0199": "059"},
+}
+"""The renumbering of 2018: eleven-digit mobiles became ten-digit ones."""
+_NO_DIGIT = re.compile(r"[^0-9]")
+_EXTENSION = re.compile(r"(?:ext|x|máy lẻ|may le).*$", re.IGNORECASE)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_NOBODY = frozenset(
+    "test a aa aaa b abc none null no noemail noreply no-reply donotreply khongco khong khongemail koco na n/a email mail "
+    "example user guest customer khach info x xx xxx 123 1234 anonymous unknown".split()
+)
+_DOMAINS = {
+    **dict.fromkeys(("gmial.com", "gmai.com", "gmal.com", "gamil.com", "gmail.co", "gmaill.com", "gnail.com"), "gmail.com"),
+    **dict.fromkeys(("yaho.com", "yahooo.com", "yhoo.com", "yahoo.co"), "yahoo.com"),
+    **dict.fromkeys(("yaho.com.vn", "yahooo.com.vn"), "yahoo.com.vn"),
+    **dict.fromkeys(("hotmial.com", "hotmai.com", "hotmal.com", "hotmail.co"), "hotmail.com"),
+    **dict.fromkeys(("outlok.com", "outlook.co"), "outlook.com"),
+    "icoud.com": "icloud.com",
+}
+_DIGITS = re.compile(r"\d+")
+_YEAR_FIRST = re.compile(r"(\d{4})[-/. ]?(\d{1,2})[-/. ]?(\d{1,2})(?:[T ].*)?")
+_YEAR_LAST = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4})(?: .*)?")
+_SEXES = {
+    **dict.fromkeys(("m", "male", "nam", "anh", "ong", "mr", "man", "1"), "m"),
+    **dict.fromkeys(("f", "female", "nu", "chi", "ba", "co", "ms", "mrs", "woman", "2"), "f"),
+}
+
+
+def phone(raw: str, country: str = "") -> str | None:
+    """The national number with its zero (Vietnam), or the digits with the country code; None for fillers.
+
+    >>> phone("+84 (0)168 123 4567"), phone("1681234567"), phone("+1 (213) 929-0629"), phone("2139290629", "US")
+    ('0381234567', '0381234567', '2139290629', '2139290629')
+    """
+    text = _EXTENSION.sub("", raw) if not raw.isascii() or "x" in raw.lower() else raw
+    digits = _NO_DIGIT.sub("", text)
+    if not digits.isascii():
+        digits = "".join(str(int(digit)) for digit in digits)
+    size = len(digits)
+    if size < 7 or size > 15:
+        return None
+    if text.lstrip().startswith("+") and not digits.startswith("84"):
+        national = digits[1:] if digits[0] == "1" and size == 11 else digits
+    elif digits.startswith("0084"):
+        national = "0" + digits[4:].lstrip("0")
+    elif digits.startswith("84") and size in (11, 12, 13):
+        national = "0" + digits[2:].lstrip("0")
+    elif size in (9, 10) and digits[0] != "0" and country in ("", "VN") and (size == 9 or digits[0] == "1"):
+        national = "0" + digits
+    elif size == 11 and digits[0] == "1":
+        national = digits[1:]
+    else:
+        national = digits
+    if len(national) == 11 and national[:4] in _OLD_MOBILE:
+        national = _OLD_MOBILE[national[:4]] + national[4:]
+    if len(set(national[-7:])) == 1 or national.endswith("123456789") or len(set(national)) <= 2:
+        return None
+    return national
+
+
+class Mailbox(NamedTuple):
+    """An e-mail address in parts: ``address`` with its domain mended, ``local`` part, both lower case."""
+
+    address: str
+    local: str
+
+
+def mailbox(raw: str) -> Mailbox | None:
+    """The address in parts, or None when it is malformed or nobody's.
+
+    >>> mailbox("Hoa_Miu788@GMIAL.con")
+    Mailbox(address='hoa_miu788@gmail.com', local='hoa_miu788')
+    """
+    clean = raw.strip().lower()
+    if not _EMAIL.fullmatch(clean):
+        return None
+    local, _, domain = clean.rpartition("@")
+    if local in _NOBODY or local.split(".")[0].partition("+")[0] in _NOBODY:
+        return None
+    if domain.partition(".")[0] == local:
+        return None
+    domain = domain.replace(".con.", ".com.")
+    if domain.endswith((".con", ".cmo", ".vom", ".comm")):
+        domain = domain.rpartition(".")[0] + ".com"
+    domain = _DOMAINS.get(domain, domain)
+    local = local.partition("+")[0] or local
+    return Mailbox(f"{local}@{domain}", local)
+
+
+class Told(NamedTuple):
+    """What a mailbox tells beside given name and surname: ``middle`` letters (None: nothing, "": that there are none),
+    and the ``rest``, by which mailboxes of people of one name differ."""
+
+    middle: str | None
+    rest: str
+
+
+def told(local: str, given: str | None, surname: str | None) -> Told:
+    """Take the owner's name out of a mailbox (identity reference, trap 8).
+
+    >>> told("hung.nguyen165", "hung", "nguyen"), told("tkhuong508", "huong", "tran"), told("nguyenhonganh7", "anh", "nguyen")
+    (Told(middle=None, rest='165'), Told(middle='k', rest='508'), Told(middle='hong', rest='7'))
+    """
+    text = fold(local)
+    digits = "".join(_DIGITS.findall(text))
+    letters = squash("".join(words(_DIGITS.sub("", text))))
+    if not given or given not in letters:
+        return Told(None, letters + digits)
+    if surname and letters.startswith(surname) and letters.endswith(given) and len(letters) >= len(surname) + len(given):
+        between = letters[len(surname) : len(letters) - len(given)]
+        return Told(between or None, digits)
+    if letters.endswith(given):
+        before = letters[: -len(given)]
+        if surname and before[:1] == surname[0] and len(before) <= 4:
+            return Told(before[1:], digits)
+        return Told(None, before + digits)
+    if letters.startswith(given):
+        after = letters[len(given) :]
+        return Told(None, ("" if after == surname else after) + digits)
+    return Told(None, letters + digits)
+
+
+def birth_date(raw: str) -> str | None:
+    """The date as eight digits; ``yyyy0000`` where only the year can be meant (1 January); None for fillers.
+
+    >>> birth_date("1994-09-11"), birth_date("7/2/1978"), birth_date("1900-01-01"), birth_date("1980-01-01")
+    ('19940911', '19780207', None, '19800000')
+    """
+    text = raw.strip()
+    found = _YEAR_FIRST.fullmatch(text)
+    if found is not None:
+        year, month, day = found.groups()
+    else:
+        found = _YEAR_LAST.fullmatch(text)
+        if found is None:
+            return f"{text}0000" if len(text) == 4 and text.isascii() and text.isdigit() and text > "1900" else None
+        day, month, year = found.groups()
+        if int(month) > 12 >= int(day):
+            day, month = month, day
+    if not "1900" <= year <= "2100":
+        return None
+    if int(month) == 1 and int(day) == 1:
+        return None if year == "1900" else f"{year}0000"
+    return f"{year}{int(month):02d}{int(day):02d}"
+
+
+def sex(raw: str) -> str | None:
+    """``m``, ``f``, or None.
+
+    >>> sex("Nữ"), sex("Male"), sex("?")
+    ('f', 'm', None)
+    """
+    text = fold(raw)
+    return None if says_nothing(text) else _SEXES.get(text)

@@ -1,0 +1,54 @@
+"""Text as matching sees it: no case, no diacritics, no doubled letters, honest emptiness."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+EMPTY = frozenset(
+    [
+        *"null none nil nan n/a undefined unknown - -- . ? x xx xxx test guest khach".split(),
+        *("khong co", "chua co", "khach le", "khach hang", "khong biet"),
+    ]
+)
+"""Folded fields that say nothing."""
+_MARKS = re.compile("[\u0300-\u036f]+")
+_TWICE = re.compile(r"([a-z])\1+")
+_WORDS = re.compile(r"[a-z0-9]+")
+_TO_D = str.maketrans({"đ": "d", "Đ": "d", "ð": "d", "Ð": "d"})
+
+
+def fold(text: str) -> str:
+    """Lower case without diacritics; đ and its look-alikes are d.
+
+    >>> fold("Đặng Đình Đức")
+    'dang dinh duc'
+    """
+    text = text.strip()
+    if text.isascii():
+        return text.lower()
+    plain = unicodedata.normalize("NFKD", text.translate(_TO_D))
+    return _MARKS.sub("", plain).casefold()
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of a folded text.
+
+    >>> words(fold("12/3 Lê-Lợi"))
+    ['12', '3', 'le', 'loi']
+    """
+    return _WORDS.findall(text)
+
+
+def squash(word: str) -> str:
+    """A word without doubled letters: typing errors and the residue of Telex (Vieet, Daao) become the plain word.
+
+    >>> squash("vieet"), squash("dunng")
+    ('viet', 'dung')
+    """
+    return _TWICE.sub(r"\1", word)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a folded field is empty or a filler."""
+    return not text or text in EMPTY
