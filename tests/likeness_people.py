@@ -4,15 +4,29 @@
 Noise: ``clean`` (few errors), ``base``, ``shifted`` (more errors, more fields empty, other shares of sources).
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import random
 import unicodedata
 from dataclasses import dataclass, field
 
-HEADER = (
-    "record_id source first_name last_name email phone dob gender address ward district city country updated_at".split()
-)
+HEADER = [
+    "record_id",
+    "source",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "dob",
+    "gender",
+    "address",
+    "ward",
+    "district",
+    "city",
+    "country",
+    "updated_at",
+]
 _SURNAMES = (
     "Nguyễn 31 Trần 11 Lê 10 Phạm 7 Hoàng 5 Phan 4 Vũ 4 Đặng 3 Bùi 3 Đỗ 3 Hồ 2 Ngô 2 Dương 2 Lý 1 Đinh 1 Trịnh 1 Đoàn 1 Lâm 1 "
     "Mai 1 Cao 1 Tạ 1 Hà 1 Châu 1 Kiều 0.5 Thái 0.5 Tô 0.5 Lương 1 Trương 1"
@@ -46,12 +60,48 @@ _SHORT = {
     "Katherine": "Kate", "Matthew": "Matt", "Christopher": "Chris", "Andrew": "Andy", "Daniel": "Dan", "Steven": "Steve",
     "Patricia": "Pat", "Deborah": "Debbie", "Kenneth": "Ken", "Timothy": "Tim", "Susan": "Sue", "Rebecca": "Becky",
 }  # fmt: skip
-_STREETS = (
-    "Lê Lợi/Nguyễn Huệ/Trần Hưng Đạo/Hai Bà Trưng/Lý Thường Kiệt/Nguyễn Trãi/Điện Biên Phủ/Cách Mạng Tháng Tám/Võ Thị Sáu/Pasteur/"
-    "Nguyễn Đình Chiểu/Phan Xích Long/Hoàng Diệu/Bà Triệu/Quang Trung/Tây Sơn/Láng Hạ/Kim Mã/Đội Cấn/Giải Phóng/Xuân Thủy/"
-    "Nguyễn Văn Linh/Lê Duẩn/Ông Ích Khiêm/Hùng Vương/Phan Chu Trinh/Lạc Long Quân/Âu Cơ/Trường Chinh/Phạm Văn Đồng/Tô Hiệu/"
-    "Lê Hồng Phong/Trần Phú/Nguyễn Thị Minh Khai/Bùi Thị Xuân/Lê Văn Sỹ/Huỳnh Thúc Kháng/Ngô Gia Tự/Phan Bội Châu/Hòa Bình"
-).split("/")
+_STREETS = [
+    "Lê Lợi",
+    "Nguyễn Huệ",
+    "Trần Hưng Đạo",
+    "Hai Bà Trưng",
+    "Lý Thường Kiệt",
+    "Nguyễn Trãi",
+    "Điện Biên Phủ",
+    "Cách Mạng Tháng Tám",
+    "Võ Thị Sáu",
+    "Pasteur",
+    "Nguyễn Đình Chiểu",
+    "Phan Xích Long",
+    "Hoàng Diệu",
+    "Bà Triệu",
+    "Quang Trung",
+    "Tây Sơn",
+    "Láng Hạ",
+    "Kim Mã",
+    "Đội Cấn",
+    "Giải Phóng",
+    "Xuân Thủy",
+    "Nguyễn Văn Linh",
+    "Lê Duẩn",
+    "Ông Ích Khiêm",
+    "Hùng Vương",
+    "Phan Chu Trinh",
+    "Lạc Long Quân",
+    "Âu Cơ",
+    "Trường Chinh",
+    "Phạm Văn Đồng",
+    "Tô Hiệu",
+    "Lê Hồng Phong",
+    "Trần Phú",
+    "Nguyễn Thị Minh Khai",
+    "Bùi Thị Xuân",
+    "Lê Văn Sỹ",
+    "Huỳnh Thúc Kháng",
+    "Ngô Gia Tự",
+    "Phan Bội Châu",
+    "Hòa Bình",
+]
 _US_STREETS = (
     "Oak Maple Cedar Pine Elm Washington Lake Hill Main Park View Walnut Spring North Ridge Church Willow Mill River Sunset "
     "Railroad Jackson Lincoln Madison Franklin Highland Forest Jefferson Center Chestnut Victoria Meadow Broadway Prospect"
@@ -72,7 +122,19 @@ _CITIES = {
     "Huế": ("Hue", ["Phú Hội", "Vĩnh Ninh", "Thuận Thành"]),
     "Bình Dương": ("Thủ Dầu Một", ["Phú Cường", "Hiệp Thành"]),
 }  # fmt: skip
-_WARDS = "Bến Nghé/Đa Kao/Tân Định/Thảo Điền/Linh Trung/Dịch Vọng/Trúc Bạch/Láng Thượng/Phúc Xá/An Hải/Mỹ An".split("/")
+_WARDS = [
+    "Bến Nghé",
+    "Đa Kao",
+    "Tân Định",
+    "Thảo Điền",
+    "Linh Trung",
+    "Dịch Vọng",
+    "Trúc Bạch",
+    "Láng Thượng",
+    "Phúc Xá",
+    "An Hải",
+    "Mỹ An",
+]
 _SITES = "gmail.com gmail.com gmail.com gmail.com gmail.com yahoo.com hotmail.com icloud.com outlook.com yahoo.com.vn"
 _WORDS = "pro cute kun miu vn shop love 88 sky bee"
 _PREFIXES = "032 033 034 035 036 037 038 039 070 076 077 078 079 081 082 083 084 085 086 088 089 090 091 093 094 096 097 098 056 058"
@@ -153,7 +215,7 @@ class _World:
             middle = r.choice("ABCDEJKLMPRSTW") if r.random() < 0.4 else ""
             given = self.pick(_US_WOMEN if woman else _US_MEN)
             surname = surname or self.weighted(_US_SURNAMES)
-        year = r.randint(1946, 2009) if not age else age
+        year = age or r.randint(1946, 2009)
         made = _Person(vietnamese, woman, surname, middle, given, (year, r.randint(1, 12), r.randint(1, 28)))
         made.phones = [self.phone(vietnamese)]
         made.emails = [self.email(made)]
@@ -221,7 +283,13 @@ class _World:
     def home(self, vietnamese: bool) -> tuple[str, ...]:
         r = self.r
         if not vietnamese:
-            return (f"{r.randint(100, 9999)}", self.pick(_US_STREETS) + " " + self.pick(_US_KINDS), "", "", self.pick(_US_TOWNS))
+            return (
+                f"{r.randint(100, 9999)}",
+                self.pick(_US_STREETS) + " " + self.pick(_US_KINDS),
+                "",
+                "",
+                self.pick(_US_TOWNS),
+            )
         house = str(r.randint(1, 450))
         if r.random() < 0.4:
             house += f"/{r.randint(1, 90)}"
@@ -240,7 +308,9 @@ class _World:
 
         def said(part: str) -> bool:
             chance = filled[part]
-            return r.random() < (chance + (1 - chance) * -noise.empty if noise.empty < 0 else chance * (1 - noise.empty))
+            return r.random() < (
+                chance + (1 - chance) * -noise.empty if noise.empty < 0 else chance * (1 - noise.empty)
+            )
 
         email = phone = dob = sex = ""
         if said("email"):
@@ -307,7 +377,9 @@ class _World:
             place = r.randint(3, 9)
             number = number[:place] + str(r.randrange(10)) + number[place + 1 :]
         if not who.vietnamese:
-            return r.choice(("{}{}{}", "({}) {}-{}", "{}-{}-{}", "+1{}{}{}")).format(number[:3], number[3:6], number[6:])
+            return r.choice(("{}{}{}", "({}) {}-{}", "{}-{}-{}", "+1{}{}{}")).format(
+                number[:3], number[3:6], number[6:]
+            )
         if number[:3] in _OLD and r.random() < 0.15:
             number = _OLD[number[:3]] + number[3:]
         style = r.random()

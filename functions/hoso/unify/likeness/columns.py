@@ -28,7 +28,7 @@ _MEANINGS = {
 }
 _KNOWN = {name: meaning for meaning, names in _MEANINGS.items() for name in names.split()}
 _IGNORED = frozenset(
-    "source updatedat createdat entityid clusterid personid truth truthid label groundtruth timestamp lastseen".split()
+    words("source updatedat createdat entityid clusterid personid truth truthid label groundtruth timestamp lastseen")
 )
 """Columns that say nothing about who a record is about, or are the answer itself."""
 MOST_EXTRAS = 6

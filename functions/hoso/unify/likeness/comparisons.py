@@ -15,8 +15,8 @@ class Level:
     """One outcome of a comparison.
 
     ``m`` and ``h``: how often it is expected of one person's and of related people's records, before learning.
-    ``term``: the value whose frequency weighs an agreement (``w_<term>`` of a record). ``rare``: how often it is expected
-    by chance where random pairs are too few to count it.
+    ``term``: the value whose frequency weighs an agreement (``w_<term>`` of a record). ``rare``: how often it is
+    expected by chance where random pairs are too few to count it.
     """
 
     name: str
@@ -43,16 +43,15 @@ class Comparison:
             cases.append(f"WHEN {_edits(level.sql, dialect)} THEN {number}")
         return f"CASE {' '.join(cases)} ELSE {len(self.levels)} END"
 
-    def term_sql(self, level: str) -> str | None:
-        """What the frequencies add to the weight, given the SQL of the level; None: nothing ever."""
+    def term_sql(self, level: str, prefix: str = "") -> str | None:
+        """What the frequencies add to the weight, given the SQL of the level and where the columns ``w_…`` come from;
+        None: nothing ever."""
         cases = [
-            f"WHEN {number} THEN {_least(one.term)}" for number, one in enumerate(self.levels, 1) if one.term is not None
+            f"WHEN {number} THEN {prefix}w_{one.term}"
+            for number, one in enumerate(self.levels, 1)
+            if one.term is not None
         ]
         return f"CASE {level} {' '.join(cases)} ELSE 0 END" if cases else None
-
-
-def _least(term: str) -> str:
-    return f"a.w_{term}"
 
 
 def _edits(sql: str, dialect: Dialect) -> str:
@@ -74,7 +73,8 @@ _BOTH_MIDDLES = (
 )
 # What a mailbox tells of the middle name is news only where it is not the same mailbox for both.
 _INITIALS = (
-    "(a.initials = b.initials OR (length(a.initials) <> length(b.initials) AND left(a.initials, 1) = left(b.initials, 1)))"
+    "(a.initials = b.initials OR (length(a.initials) <> length(b.initials) "
+    "AND left(a.initials, 1) = left(b.initials, 1)))"
 )
 _MIDDLE_AGREES = (
     f"(({_BOTH_MIDDLES}) OR ((a.middle IS NULL OR b.middle IS NULL) AND {_INITIALS} "
@@ -95,25 +95,40 @@ NAME = Comparison(
     "a.name IS NULL OR b.name IS NULL",
     (
         Level("same full name", 0.35, 0.02, "a.name = b.name AND a.middle IS NOT NULL", "name"),
-        Level("same but for a shorter middle", 0.10, 0.01, f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_AGREES}", "pair"),
-        Level("same given name and surname", 0.35, 0.02, f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_UNKNOWN}", "pair"),
+        Level(
+            "same but for a shorter middle",
+            0.10,
+            0.01,
+            f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_AGREES}",
+            "pair",
+        ),
+        Level(
+            "same given name and surname",
+            0.35,
+            0.02,
+            f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_UNKNOWN}",
+            "pair",
+        ),
         Level("same but for the middle", 0.03, 0.02, "a.root = b.root AND a.surname = b.surname", "pair"),
         Level(
             "same given name, surname mistyped",
-            0.06, 0.01,
+            0.06,
+            0.01,
             f"a.root = b.root AND (a.surname IS NULL OR b.surname IS NULL OR ({_SURNAME_SLIP} AND {_SURNAME_NEAR}))",
             "given",
         ),
         Level(
             "same surname, given name mistyped",
-            0.06, 0.02,
+            0.06,
+            0.02,
             f"a.surname = b.surname AND {_GIVEN_SLIP} AND {_GIVEN_NEAR}",
             "surname",
         ),
         Level("same surname, given names alike", 0.01, 0.05, f"a.surname = b.surname AND {_GIVEN_NEAR}", "surname"),
         Level(
             "names in another order, or mistyped",
-            0.03, 0.01,
+            0.03,
+            0.01,
             f"(a.given = b.surname AND a.surname = b.given) OR (length(a.name) >= 12 AND EDITS(name, 2)) "
             f"OR (({_GIVEN_SLIP} OR {_SURNAME_SLIP}) AND {_GIVEN_NEAR} AND {_SURNAME_NEAR})",
         ),
@@ -132,10 +147,12 @@ EMAIL = Comparison(
         Level("same mailbox elsewhere", 0.02, 0.005, "a.local = b.local AND length(a.residue) >= 2", "local"),
         Level(
             "mistyped",
-            0.03, 0.005,
+            0.03,
+            0.005,
             "(length(a.residue) >= 2 AND a.residue = b.residue AND EDITS(local, 2)) "
             "OR (length(a.local) >= 7 AND length(a.residue) >= 3 AND length(b.residue) >= 3 AND EDITS(local, 1))",
-            None, 1e-6,
+            None,
+            1e-6,
         ),
         Level("same residue", 0.01, 0.005, "length(a.residue) >= 4 AND a.residue = b.residue"),
         Level("other e-mail", 0.39, 0.83, ""),
@@ -159,20 +176,26 @@ BIRTH = Comparison(
         Level("same birth date", 0.85, 0.01, "a.dob = b.dob AND right(a.dob, 4) <> '0000'", "dob"),
         Level(
             "day and month swapped",
-            0.02, 0.001,
+            0.02,
+            0.001,
             "left(a.dob, 4) = left(b.dob, 4) AND substr(a.dob, 5, 2) = substr(b.dob, 7, 2) "
             "AND substr(a.dob, 7, 2) = substr(b.dob, 5, 2)",
         ),
         Level(
             "same year, day unknown",
-            0.04, 0.03,
+            0.04,
+            0.03,
             "left(a.dob, 4) = left(b.dob, 4) AND (right(a.dob, 4) = '0000' OR right(b.dob, 4) = '0000')",
         ),
         Level("one digit off", 0.04, 0.02, "right(a.dob, 4) <> '0000' AND right(b.dob, 4) <> '0000' AND EDITS(dob, 1)"),
-        Level("two parts of three", 0.02, 0.03,
-              "CASE WHEN left(a.dob, 4) = left(b.dob, 4) THEN 1 ELSE 0 END + "
-              "CASE WHEN substr(a.dob, 5, 2) = substr(b.dob, 5, 2) THEN 1 ELSE 0 END + "
-              "CASE WHEN right(a.dob, 2) = right(b.dob, 2) THEN 1 ELSE 0 END >= 2"),
+        Level(
+            "two parts of three",
+            0.02,
+            0.03,
+            "CASE WHEN left(a.dob, 4) = left(b.dob, 4) THEN 1 ELSE 0 END + "
+            "CASE WHEN substr(a.dob, 5, 2) = substr(b.dob, 5, 2) THEN 1 ELSE 0 END + "
+            "CASE WHEN right(a.dob, 2) = right(b.dob, 2) THEN 1 ELSE 0 END >= 2",
+        ),
         Level("other birth date", 0.03, 0.91, ""),
     ),
 )
@@ -188,9 +211,13 @@ PLACE = Comparison(
     "a.street IS NULL OR b.street IS NULL",
     (
         Level("same house", 0.45, 0.60, "a.street = b.street AND a.house = b.house", "place"),
-        Level("same house, mistyped", 0.08, 0.08,
-              "(a.street = b.street AND (EDITS(house, 1) OR a.house IS NULL OR b.house IS NULL)) "
-              "OR (a.house = b.house AND length(a.street) >= 4 AND EDITS(street, 2))"),
+        Level(
+            "same house, mistyped",
+            0.08,
+            0.08,
+            "(a.street = b.street AND (EDITS(house, 1) OR a.house IS NULL OR b.house IS NULL)) "
+            "OR (a.house = b.house AND length(a.street) >= 4 AND EDITS(street, 2))",
+        ),
         Level("same street", 0.01, 0.01, "a.street = b.street", "street"),
         Level("other address", 0.46, 0.31, ""),
     ),

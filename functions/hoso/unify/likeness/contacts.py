@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from hoso.model.phone import vietnamese
 from hoso.unify.likeness.text import fold, says_nothing, squash, words
 
-_OLD_MOBILE = {
-    **{f"016{digit}": f"03{digit}" for digit in range(2, 10)},
-    **{"0120": "070", "0121": "079", "0122": "077", "0126": "076", "0128": "078"},
-    **{"0123": "083", "0124": "084", "0125": "085", "0127": "081", "0129": "082"},
-    **{"0186": "056", "0188": "058", "0199": "059"},
-}
-"""The renumbering of 2018: eleven-digit mobiles became ten-digit ones."""
 _NO_DIGIT = re.compile(r"[^0-9]")
-_EXTENSION = re.compile(r"(?:ext|x|máy lẻ|may le).*$", re.IGNORECASE)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _NOBODY = frozenset(
-    "test a aa aaa b abc none null no noemail noreply no-reply donotreply khongco khong khongemail koco na n/a email mail "
-    "example user guest customer khach info x xx xxx 123 1234 anonymous unknown".split()
-)
+    words(
+        "test a aa aaa b abc none null no noemail noreply donotreply khongco khong khongemail koco na "
+        "email mail example user guest customer khach info x xx xxx 123 1234 anonymous unknown"
+    )
+) | {"no-reply", "n/a"}
 _DOMAINS = {
-    **dict.fromkeys(("gmial.com", "gmai.com", "gmal.com", "gamil.com", "gmail.co", "gmaill.com", "gnail.com"), "gmail.com"),
+    **dict.fromkeys(
+        ("gmial.com", "gmai.com", "gmal.com", "gamil.com", "gmail.co", "gmaill.com", "gnail.com"), "gmail.com"
+    ),
     **dict.fromkeys(("yaho.com", "yahooo.com", "yhoo.com", "yahoo.co"), "yahoo.com"),
     **dict.fromkeys(("yaho.com.vn", "yahooo.com.vn"), "yahoo.com.vn"),
     **dict.fromkeys(("hotmial.com", "hotmai.com", "hotmal.com", "hotmail.co"), "hotmail.com"),
@@ -39,35 +36,18 @@ _SEXES = {
 
 
 def phone(raw: str, country: str = "") -> str | None:
-    """The national number with its zero (Vietnam), or the digits with the country code; None for fillers.
+    """A Vietnamese number as it is dialled at home, another as its digits without a 1 in front; None for fillers.
 
     >>> phone("+84 (0)168 123 4567"), phone("1681234567"), phone("+1 (213) 929-0629"), phone("2139290629", "US")
     ('0381234567', '0381234567', '2139290629', '2139290629')
     """
-    text = _EXTENSION.sub("", raw) if not raw.isascii() or "x" in raw.lower() else raw
-    digits = _NO_DIGIT.sub("", text)
-    if not digits.isascii():
-        digits = "".join(str(int(digit)) for digit in digits)
-    size = len(digits)
-    if size < 7 or size > 15:
+    home = vietnamese(raw) if country in ("", "VN") or raw.startswith(("+84", "84", "0")) else None
+    number = "0" + home[3:] if home is not None else _NO_DIGIT.sub("", raw)
+    if home is None and len(number) == 11 and number[0] == "1":
+        number = number[1:]
+    if not 7 <= len(number) <= 15 or len(set(number[-7:])) == 1 or len(set(number)) <= 2:
         return None
-    if text.lstrip().startswith("+") and not digits.startswith("84"):
-        national = digits[1:] if digits[0] == "1" and size == 11 else digits
-    elif digits.startswith("0084"):
-        national = "0" + digits[4:].lstrip("0")
-    elif digits.startswith("84") and size in (11, 12, 13):
-        national = "0" + digits[2:].lstrip("0")
-    elif size in (9, 10) and digits[0] != "0" and country in ("", "VN") and (size == 9 or digits[0] == "1"):
-        national = "0" + digits
-    elif size == 11 and digits[0] == "1":
-        national = digits[1:]
-    else:
-        national = digits
-    if len(national) == 11 and national[:4] in _OLD_MOBILE:
-        national = _OLD_MOBILE[national[:4]] + national[4:]
-    if len(set(national[-7:])) == 1 or national.endswith("123456789") or len(set(national)) <= 2:
-        return None
-    return national
+    return None if number.endswith("123456789") else number
 
 
 class Mailbox(NamedTuple):
@@ -110,15 +90,22 @@ class Told(NamedTuple):
 def told(local: str, given: str | None, surname: str | None) -> Told:
     """Take the owner's name out of a mailbox (identity reference, trap 8).
 
-    >>> told("hung.nguyen165", "hung", "nguyen"), told("tkhuong508", "huong", "tran"), told("nguyenhonganh7", "anh", "nguyen")
-    (Told(middle=None, rest='165'), Told(middle='k', rest='508'), Told(middle='hong', rest='7'))
+    >>> told("hung.nguyen165", "hung", "nguyen"), told("tkhuong508", "huong", "tran")
+    (Told(middle=None, rest='165'), Told(middle='k', rest='508'))
+    >>> told("nguyenhonganh7", "anh", "nguyen")
+    Told(middle='hong', rest='7')
     """
     text = fold(local)
     digits = "".join(_DIGITS.findall(text))
     letters = squash("".join(words(_DIGITS.sub("", text))))
     if not given or given not in letters:
         return Told(None, letters + digits)
-    if surname and letters.startswith(surname) and letters.endswith(given) and len(letters) >= len(surname) + len(given):
+    if (
+        surname
+        and letters.startswith(surname)
+        and letters.endswith(given)
+        and len(letters) >= len(surname) + len(given)
+    ):
         between = letters[len(surname) : len(letters) - len(given)]
         return Told(between or None, digits)
     if letters.endswith(given):

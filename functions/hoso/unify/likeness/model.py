@@ -167,7 +167,11 @@ def probabilities(patterns: Patterns, parameters: Parameters) -> Floats:
 
 def _priors(comparisons: Sequence[Comparison]) -> list[list[Floats]]:
     """What is expected of each learnt class: as the levels say, and leaning apart where the kinds have two."""
-    lean: dict[tuple[str, int], dict[str, list[float]]] = {("one", 0): {}, ("related", 0): _HOME, ("related", 1): _CONTACT}
+    lean: dict[tuple[str, int], dict[str, list[float]]] = {
+        ("one", 0): {},
+        ("related", 0): _HOME,
+        ("related", 1): _CONTACT,
+    }
     tables: list[list[Floats]] = []
     for place, kind in enumerate(_KINDS):
         leaning = lean[kind, _KINDS[:place].count(kind)]

@@ -1,7 +1,8 @@
 """Names in parts: which word is the given name and which the surname, whatever field and order they came in.
 
-Vietnamese names run surname, middle, given; Western ones given, middle, surname; forms mix both. Which words are surnames
-is learnt from the records themselves: words that stand in the surname's field far more often than in the given name's.
+Vietnamese names run surname, middle, given; Western ones given, middle, surname; forms mix both. Which words are
+surnames is learnt from the records themselves: those that stand in the surname's field far more often than in the
+given name's.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import NamedTuple
 
 from hoso.unify.likeness.text import fold, says_nothing, squash, words
 
-_TITLES = frozenset("mr mrs ms miss dr anh chi co chu bac ong ba em a c".split())
+_TITLES = frozenset(["mr", "mrs", "ms", "miss", "dr", "anh", "chi", "co", "chu", "bac", "ong", "ba", "em", "a", "c"])
 _VIETNAMESE = frozenset(
-    "nguyen tran le pham hoang huynh phan vu vo dang bui do ho ngo duong ly dinh dao doan truong lam trinh mai to luong cao "
-    "ha ta chu chau thai tang tong vuong luu quach la kieu trieu nghiem phung khuc cu mac bach tu au thach diep "
-    "cung ninh phuong on khong luc quan phi giang tieu nhan lieu tri ung viet an bien hua hong ton lu cai".split()
+    words(
+        "nguyen tran le pham hoang huynh phan vu vo dang bui do ho ngo duong ly dinh dao doan truong lam "
+        "trinh mai to luong cao ha ta chu chau thai tang tong vuong luu quach la kieu trieu nghiem phung "
+        "khuc cu mac bach tu au thach diep cung ninh phuong on khong luc quan phi giang tieu nhan lieu "
+        "tri ung viet an bien hua hong ton lu cai"
+    )
 )
 _NICKNAMES = {
     "alexander": "alex alec sandy xander",
@@ -82,9 +86,7 @@ _NICKNAMES = {
     "william": "bill billy will willie wil liam",
     "zachary": "zach zac",
 }
-_ROOTS = {
-    squash(short): squash(full) for full, shorts in reversed(_NICKNAMES.items()) for short in shorts.split()
-}
+_ROOTS = {squash(short): squash(full) for full, shorts in reversed(_NICKNAMES.items()) for short in shorts.split()}
 """Short form → full form. A short form of several names stands for the first of them."""
 
 

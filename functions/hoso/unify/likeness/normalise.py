@@ -126,7 +126,7 @@ def _plain(raw: str) -> str | None:
     if says_nothing(text):
         return None
     text = text if text.isalnum() else "".join(words(text))
-    return text.strip("0") and text or None
+    return (text.strip("0") and text) or None
 
 
 def _taker(place: int) -> Callable[[Sequence[str]], str]:

@@ -9,8 +9,10 @@ from hoso.unify.likeness.text import fold, says_nothing, squash, words
 
 _HOUSE = re.compile(r"\s*(?:so nha|so|no\.?|#)?\s*(\d+[a-z]?(?:\s?[/-]\s?\d+[a-z]?)*)\b[\s,.]*")
 _STREET_WORDS = frozenset(
-    "duong d pho ngo hem street st str avenue ave av road rd boulevard blvd lane ln drive dr court ct place pl crescent cres "
-    "circuit cct close cl terrace tce way highway hwy parade pde square sq".split()
+    words(
+        "duong d pho ngo hem street st str avenue ave av road rd boulevard blvd lane ln drive dr court ct "
+        "place pl crescent cres circuit cct close cl terrace tce way highway hwy parade pde square sq"
+    )
 )
 _STREET_ENDS = re.compile(r"(?<=.{3})(?:street|avenue|road|place|crescent|circuit|court|close|drive|terrace|parade)$")
 _AREA = re.compile(

@@ -16,8 +16,8 @@ class Dialect:
     """Levenshtein distance of ``{0}`` and ``{1}``."""
 
     def key(self, *parts: str) -> str:
-        """A blocking key of several expressions; NULL when one of them is."""
-        text = " || '|' || ".join(parts) if len(parts) > 1 else parts[0]
+        """A blocking key of one or more expressions; NULL when one of them is."""
+        text = " || '|' || ".join(parts)
         return self.hashed.format(text)
 
     def distance(self, one: str, other: str) -> str:
@@ -25,7 +25,7 @@ class Dialect:
         return self.edits.format(one, other)
 
 
-DUCKDB = Dialect("duckdb", "CAST(hash({0}) >> 1 AS BIGINT)", "levenshtein({0}, {1})")
+DUCKDB = Dialect("duckdb", "CASE WHEN {0} IS NOT NULL THEN CAST(hash({0}) >> 1 AS BIGINT) END", "levenshtein({0}, {1})")
 ATHENA = Dialect(
     "athena",
     "bitwise_and(from_big_endian_64(xxhash64(to_utf8({0}))), 9223372036854775807)",

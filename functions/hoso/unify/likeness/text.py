@@ -7,7 +7,25 @@ import unicodedata
 
 EMPTY = frozenset(
     [
-        *"null none nil nan n/a undefined unknown - -- . ? x xx xxx test guest khach".split(),
+        *[
+            "null",
+            "none",
+            "nil",
+            "nan",
+            "n/a",
+            "undefined",
+            "unknown",
+            "-",
+            "--",
+            ".",
+            "?",
+            "x",
+            "xx",
+            "xxx",
+            "test",
+            "guest",
+            "khach",
+        ],
         *("khong co", "chua co", "khach le", "khach hang", "khong biet"),
     ]
 )

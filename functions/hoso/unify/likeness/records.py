@@ -1,0 +1,181 @@
+"""Normalised records in DuckDB: loaded, with the weight of each of their values, and what random pairs look like."""
+
+# The statements are made of names in this package, never of text from outside.
+# ruff: noqa: S608
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import log2
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hoso.unify.likeness.blocking import Key, keys_for
+from hoso.unify.likeness.comparisons import TERMS, Comparison, attribute, comparisons_for, identifier
+from hoso.unify.likeness.normalise import FIELDS, Row
+from hoso.unify.likeness.patterns import Packing
+
+if TYPE_CHECKING:
+    import duckdb
+
+RANDOM_PAIRS = 200_000
+_SAID = 0.004
+"""A column that fewer records fill is not compared."""
+_TELLING = 0.3
+"""An extra column with more distinct values than this share identifies people; with fewer it is an attribute."""
+_LEAST_OTHERS = 0.3
+"""Of those who share a value with a record, at least this share is taken for other people."""
+
+
+def write_rows(rows: Iterable[Row], file: Path) -> int:
+    """Normalised rows as a file of tab-separated values; answers how many."""
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(f"{count}\t" + "\t".join([value or "" for value in row]) + "\n")
+            count += 1
+    return count
+
+
+class Records:
+    """The records of one run: the table ``records`` of a connection, numbered from 0, and what can be compared."""
+
+    def __init__(
+        self,
+        file: Path,
+        extras: Sequence[str] = (),
+        *,
+        threads: int | None = None,
+        memory_mb: int | None = None,
+    ) -> None:
+        """``file`` as ``write_rows`` made it; ``extras`` are the titles of the columns after ``FIELDS``."""
+        import duckdb as engine
+
+        self.connection: duckdb.DuckDBPyConnection = engine.connect()
+        self.connection.execute("SET preserve_insertion_order = false")
+        if threads:
+            self.connection.execute(f"SET threads = {int(threads)}")
+        if memory_mb:
+            self.connection.execute(f"SET memory_limit = '{int(memory_mb)}MB'")
+        self.connection.execute(f"SET temp_directory = '{file.parent}'")
+        self._titles = {f"x{place}": title for place, title in enumerate(extras, 1)}
+        counts = self._load(file)
+        self.fields = [name for name, (filled, _) in counts.items() if filled > max(1, _SAID * self.size)]
+        telling = [
+            name for name in self._titles if name in self.fields and counts[name][1] > _TELLING * counts[name][0]
+        ]
+        more = [
+            identifier(name, title) if name in telling else attribute(name, title)
+            for name, title in self._titles.items()
+            if name in self.fields
+        ]
+        self.comparisons: list[Comparison] = comparisons_for(self.fields, more)
+        self.packing = Packing(self.comparisons)
+        self.keys: list[Key] = keys_for(self.fields, telling)
+        self.chance: dict[str, float] = {}
+        """How often two unrelated records agree on a term."""
+        self._weigh()
+
+    def one(self, sql: str) -> tuple[Any, ...]:
+        """The only row of a query."""
+        return self.connection.execute(sql).fetchall()[0]
+
+    def by_chance(self) -> list[npt.NDArray[np.float64]]:
+        """Per comparison how often unrelated people's records come out at each level."""
+        size = min(RANDOM_PAIRS, self.size * 50)
+        generator = np.random.default_rng(7)
+        one = generator.integers(0, self.size, size, dtype=np.int32)
+        other = generator.integers(0, self.size, size, dtype=np.int32)
+        differ = one != other
+        self.connection.register("lot", {"a": one[differ], "b": other[differ]})
+        self.connection.execute(
+            f"CREATE OR REPLACE TABLE by_chance AS SELECT {self.packing.levels_sql()} FROM lot "
+            "JOIN records a ON a.id = lot.a JOIN records b ON b.id = lot.b"
+        )
+        found: list[npt.NDArray[np.float64]] = []
+        for place, comparison in enumerate(self.comparisons):
+            counts = np.zeros(len(comparison.levels) + 1)
+            for level, count in self.connection.execute(
+                f"SELECT l{place}, count(*) FROM by_chance GROUP BY 1"
+            ).fetchall():
+                counts[level] = count
+            found.append(self._shares(comparison, counts[1:]))
+        self.connection.execute("DROP TABLE by_chance")
+        self.connection.unregister("lot")
+        return found
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.connection.close()
+
+    def _shares(self, comparison: Comparison, said: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Counts of levels as shares; what is too rare to be counted is put in."""
+        shares = (said + 0.3) / (said.sum() + 0.3 * len(said))
+        for number, level in enumerate(comparison.levels):
+            if level.rare is not None:
+                shares[number] = max(said[number] / max(said.sum(), 1), level.rare)
+            elif level.term is not None and number == 0:
+                shares[number] = self.chance[level.term]
+        return shares / shares.sum()
+
+    def _load(self, file: Path) -> dict[str, tuple[int, int]]:
+        """Fill the table ``loaded``; answers by column how many values and how many distinct ones it has."""
+        names = [*FIELDS, *self._titles]
+        columns = ", ".join(["'id': 'INTEGER'", *(f"'{name}': 'VARCHAR'" for name in names)])
+        self.connection.execute(
+            f"CREATE TABLE loaded AS FROM read_csv('{file}', delim='\t', header=false, quote='', escape='', "
+            f"nullstr='', auto_detect=false, columns={{{columns}}})"
+        )
+        counted = ", ".join(f"count({name}), approx_count_distinct({name})" for name in names)
+        said = self.one(f"SELECT count(*), {counted} FROM loaded")
+        self.size: int = said[0]
+        return dict(zip(names, zip(said[1::2], said[2::2], strict=True), strict=True))
+
+    def _weigh(self) -> None:
+        """``records``: the loaded ones with a column ``w_<term>``: log2 of (mean chance agreement / that of its value).
+
+        Who shares a value is partly the same person; those are taken out by how many such mates a record has.
+        """
+        wanted = {level.term for one in self.comparisons for level in one.levels if level.term}
+        wanted |= {"given", "surname"} if "name" in self.fields else set()
+        mates = self._mates()
+        joins: list[str] = []
+        columns: list[str] = []
+        for term in sorted(wanted):
+            fields = TERMS.get(term, (term,))
+            value = " || '|' || ".join(fields)
+            self.connection.execute(
+                f"CREATE TABLE t_{term} AS SELECT value, n, greatest(n - 1 - {mates}, {_LEAST_OTHERS} * (n - 1), 0.25) "
+                f"AS others FROM (SELECT {value} AS value, count(*) AS n FROM loaded WHERE ({value}) IS NOT NULL "
+                "GROUP BY 1)"
+            )
+            agreeing, total = self.one(
+                f"SELECT coalesce(sum(n * others) FILTER (n > 1), 0), coalesce(sum(n), 0) FROM t_{term}"
+            )
+            total = max(float(total), 2.0)
+            self.chance[term] = max(float(agreeing), 1.0) / (total * (total - 1.0))
+            qualified = " || '|' || ".join(f"l.{name}" for name in fields)
+            joins.append(f"LEFT JOIN t_{term} ON t_{term}.value = {qualified}")
+            columns.append(
+                f"CAST({log2(self.chance[term] * (total - 1.0))} - log2(t_{term}.others) AS REAL) AS w_{term}"
+            )
+        more = "".join(f", {column}" for column in columns)
+        self.connection.execute(f"CREATE TABLE records AS SELECT l.*{more} FROM loaded l {' '.join(joins)}")
+        for name in ("loaded", *(f"t_{term}" for term in wanted)):
+            self.connection.execute(f"DROP TABLE {name}")
+
+    def _mates(self) -> float:
+        """About how many other records of the same person a record has, by the most telling columns."""
+        found = [
+            float(
+                self.one(
+                    "SELECT coalesce(sum(n * (n - 1)) / sum(n), 0) FROM (SELECT count(*) AS n FROM loaded "
+                    f"WHERE {name} IS NOT NULL GROUP BY {name})"
+                )[0]
+            )
+            for name in ("email", "phone", *self._titles)
+            if name in self.fields
+        ]
+        return 0.8 * min(found, default=0.0)
