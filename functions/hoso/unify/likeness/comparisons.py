@@ -285,7 +285,8 @@ def attribute(column: str, title: str) -> Comparison:
 def comparisons_for(fields: Iterable[str], extras: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons that records with these fields can have."""
     present = {*fields}
-    return [*(one for one in BASE if one.fields[0] in present or present & {*one.fields} - {"residue"}), *extras]
+    found = [*(one for one in BASE if present & {*one.fields}), *extras]
+    return found or [NAME]
 
 
 TERMS = {

@@ -72,8 +72,8 @@ class Matcher:
         self._sql.execute("CREATE TABLE pairs (a INTEGER, b INTEGER, key TINYINT, pattern BIGINT, terms TINYINT)")
         more = ""
         if fresh is not None:
-            self._sql.register("some", {"id": np.nonzero(fresh)[0].astype(np.int32)})
-            self._sql.execute("CREATE TABLE fresh AS FROM some")
+            self._sql.register("news", {"id": np.nonzero(fresh)[0].astype(np.int32)})
+            self._sql.execute("CREATE TABLE fresh AS FROM news")
             more = " AND (a.id IN (FROM fresh) OR b.id IN (FROM fresh))"
         for place, key in enumerate(keys):
             progress(key.name, place / len(keys))

@@ -99,10 +99,11 @@ class Patterns:
 def expected(comparisons: Sequence[Comparison], u: Sequence[Floats], records: int) -> Parameters:
     """What is expected before any pair was seen."""
     share = 1.0 / max(records, 2)
+    family = share if any(one.name in _TELLING for one in comparisons) else _LEAST * share
     return Parameters(
         [one.name for one in comparisons],
         _priors(comparisons),
-        [0.5 * share, 0.15 * share, 0.15 * share],
+        [0.5 * share, 0.15 * family, 0.15 * family],
         list(u),
     )
 
@@ -122,6 +123,8 @@ def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison]
         parts = np.exp(found - top)
         total = parts.sum(axis=0)
         weights = parts[:-1] * (free / total)
+        if not any(tells):
+            weights[1:] = 0.0  # nothing would tell one person from a family
         if decided:
             weights += _decided(parts, patterns)
         now = Parameters(
@@ -133,7 +136,7 @@ def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison]
                 ]
                 for weight, prior, kind in zip(weights, priors, _KINDS, strict=True)
             ],
-            [float(weight.sum() + 0.5) / pairs for weight in weights],
+            [float(weight.sum() + (0.5 if weight.any() else _LEAST)) / pairs for weight in weights],
             [_rest(start.u[place], now, place, comparisons[place]) for place in range(len(now.names))],
             round_,
             int(patterns.accepted.sum() + patterns.rejected.sum()) if decided else 0,

@@ -14,7 +14,7 @@ _STREET_WORDS = frozenset(
         "place pl crescent cres circuit cct close cl terrace tce way highway hwy parade pde square sq"
     )
 )
-_STREET_ENDS = re.compile(r"(?<=.{3})(?:street|avenue|road|place|crescent|circuit|court|close|drive|terrace|parade)$")
+_STREET_ENDS = re.compile(r"(?<=.{3})(?:stret|avenue|road|place|crescent|circuit|court|close|drive|terace|parade)$")
 _AREA = re.compile(
     r"^(?:phuong|ward|xa|thi tran|dac khu|quan|district|dist|huyen|thi xa|thanh pho|tinh|city of|p|q|h|x|tt|tx|tp)"
     r"(?:\s*\.\s*|\s+|(?=\d))"
