@@ -106,11 +106,13 @@ def answers(
     with connect() as connection:
         connection.execute(f"SET temp_directory = '{people.parent}'")
         make_views(connection, events, people, fragments)
-        known = "SELECT profile_id, count(DISTINCT message_id) AS n FROM events WHERE received_at <= ? GROUP BY 1"
+        make_distinct(connection, "events")
+        known = "SELECT profile_id, count(*) AS n FROM events_distinct WHERE received_at <= ? GROUP BY 1"
         connection.execute(f"CREATE TABLE seen AS {known}", [as_of])
         columns: Mapping[str, str] = {}
         if segments and (told is None or told):
-            batch = compile_batch(segments, as_of, DuckDb(), keys=None if told is None else sorted(told))
+            keys = None if told is None else sorted(told)
+            batch = compile_batch(segments, as_of, DuckDb(), keys=keys, events="events_distinct", distinct_events=True)
             columns = batch.columns
             connection.execute(f"CREATE TABLE answers AS {batch.sql()}")
         else:
@@ -167,6 +169,27 @@ def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], pe
         "CREATE VIEW events AS SELECT f.profile_id, e.message_id, e.event, e.ts, e.received_at, e.body "
         "FROM archive e JOIN fragments f USING (hub_type, hub_value)"
     )
+
+
+def make_distinct(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+    """View ``<source>_distinct``: of each message of a person the copy received first.
+
+    Copies are rare (the compaction leaves them only where a message came under two identifiers): the people who have
+    any are found by two counts, so that all other events need no window function over their bodies.
+    """
+    # ``source`` is a name of this package
+    connection.execute(
+        f"CREATE TABLE {source}_copied AS SELECT profile_id FROM {source} GROUP BY 1 "  # noqa: S608
+        "HAVING count(*) > count(DISTINCT message_id)"
+    )
+    connection.execute(
+        f"CREATE TABLE {source}_first AS SELECT * FROM {source} SEMI JOIN {source}_copied USING (profile_id) "  # noqa: S608
+        "QUALIFY row_number() OVER (PARTITION BY profile_id, message_id ORDER BY received_at) = 1"
+    )
+    copied = connection.execute(f"SELECT count(*) FROM {source}_copied").fetchone()  # noqa: S608
+    rest = f"SELECT * FROM {source} ANTI JOIN {source}_copied USING (profile_id)"  # noqa: S608
+    whole = f"{rest} UNION ALL FROM {source}_first" if copied and copied[0] else f"FROM {source}"
+    connection.execute(f"CREATE VIEW {source}_distinct AS {whole}")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:

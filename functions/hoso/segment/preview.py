@@ -19,7 +19,7 @@ from hoso.segment.batch import connect
 from hoso.segment.check import leaves
 from hoso.segment.language import EventMeasure, InSegment, Segment
 from hoso.segment.language import Sequence as Steps
-from hoso.segment.nightly_tables import make_views
+from hoso.segment.nightly_tables import make_distinct, make_views
 from hoso.segment.picture import Picture
 from hoso.segment.sql.compiler import compile_batch
 from hoso.segment.sql.duckdb import DuckDb
@@ -135,7 +135,8 @@ def _opened(picture: Picture, names: list[str] | None) -> Generator[duckdb.DuckD
             database.execute("CREATE VIEW named AS FROM events")
         else:
             database.execute("CREATE TABLE named AS FROM events WHERE event IN (SELECT unnest(?))", [names])
-        database.execute("CREATE VIEW by_time AS SELECT * REPLACE (ts AS received_at) FROM named")
+        make_distinct(database, "named")
+        database.execute("CREATE VIEW by_time AS SELECT * REPLACE (ts AS received_at) FROM named_distinct")
         yield database
     # the names of tables and columns below are made here; documents reach the database as compiled expressions only
 
@@ -146,9 +147,9 @@ def _answer(
     segments: list[Segment],
     columns: Mapping[str, str],
     as_of: int,
-    events: str = "named",
+    events: str = "named_distinct",
 ) -> None:
-    batch = compile_batch(segments, as_of, DuckDb(), keys=list(columns), events=events)
+    batch = compile_batch(segments, as_of, DuckDb(), keys=list(columns), events=events, distinct_events=True)
     picks = ", ".join(f"{batch.columns[key]} AS {name}" for key, name in columns.items())
     database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT profile_id, {picks} FROM ({batch.sql()})")  # noqa: S608
 

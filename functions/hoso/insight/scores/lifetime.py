@@ -79,29 +79,38 @@ def fit_purchases(x: Floats, tx: Floats, age: Floats) -> Purchases:
     Raises:
         ValueError: nobody ever came back, so there is nothing to fit.
     """
-    rows, weights = np.unique(np.column_stack(_arrays(x, tx, age)), axis=0, return_counts=True)
-    x, tx, age = rows.T
+    x, tx, age = _arrays(x, tx, age)
     if not np.any(x > 0):
         raise ValueError("a purchase model needs people who came back")
     scale = _WANTED_T / max(float(age.max()), 1e-9)
-    tx, age = tx * scale, age * scale
-    positive = x > 0
-    later = np.maximum(x, 1.0) - 1.0
+    # The functions are taken of the distinct values of each figure, which are few, and looked up for each triple.
+    xs, of_xs = np.unique(x, return_inverse=True)
+    txs, of_txs = np.unique(tx * scale, return_inverse=True)
+    ages, of_ages = np.unique(age * scale, return_inverse=True)
+    triples = (of_xs * len(txs) + of_txs) * len(ages) + of_ages
+    kept, weights = np.unique(triples, return_counts=True)
+    at_x, at_tx, at_age = kept // (len(txs) * len(ages)), kept // len(ages) % len(txs), kept % len(ages)
+    never = xs[at_x] == 0
+    later = np.maximum(xs, 1.0) - 1.0
+    repeats = float(np.dot(weights, xs[at_x]))
 
     def minus_log_likelihood(logs: Floats) -> float:
         if np.any(np.abs(logs) > 30):
             return _NEVER
-        r, alpha, a, b = np.exp(logs)
-        of_x = log_gamma(r + x) - log_gamma(float(r)) + r * np.log(alpha)
-        of_b = log_gamma(float(a + b)) + log_gamma(b + x) - log_gamma(float(b)) - log_gamma(a + b + x)
-        stays = -(r + x) * np.log(alpha + age)
-        leaves = np.where(positive, np.log(a) - np.log(b + later) - (r + x) * np.log(alpha + tx), -np.inf)
-        return float(-np.dot(weights, of_x + of_b + np.logaddexp(stays, leaves)))
+        r, alpha, a, b = (float(part) for part in np.exp(logs))
+        of_r = log_gamma(r + xs) - log_gamma(r) + r * np.log(alpha)
+        of_b = log_gamma(a + b) + log_gamma(b + xs) - log_gamma(b) - log_gamma(a + b + xs)
+        leaving = np.log(a) - np.log(b + later)
+        power = (r + xs)[at_x]
+        stays = -power * np.log(alpha + ages)[at_age]
+        leaves = leaving[at_x] - power * np.log(alpha + txs)[at_tx]
+        leaves[never] = -np.inf
+        return float(-np.dot(weights, (of_r + of_b)[at_x] + np.logaddexp(stays, leaves)))
 
     found, value, _ = nelder_mead(minus_log_likelihood, np.zeros(4))
     r, alpha, a, b = (float(part) for part in np.exp(found))
     # the likelihood of times that were scaled differs by a factor per repeat purchase
-    return Purchases(r, alpha / scale, a, b, -value + float(np.dot(weights, x)) * float(np.log(scale)))
+    return Purchases(r, alpha / scale, a, b, -value + repeats * float(np.log(scale)))
 
 
 def fit_spend(x: Floats, m: Floats) -> Spend:

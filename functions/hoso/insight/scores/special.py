@@ -51,7 +51,7 @@ def hyp2f1(a: Floats, b: Floats, c: Floats, z: Floats) -> Floats:
 
 
 def nelder_mead(
-    function: Callable[[Floats], float], start: Floats, step: float = 0.5, tolerance: float = 1e-9, most: int = 4_000
+    function: Callable[[Floats], float], start: Floats, step: float = 0.5, tolerance: float = 1e-7, most: int = 4_000
 ) -> tuple[Floats, float, int]:
     """The minimum of a function by Nelder and Mead's simplex (1965), begun anew once at the point it found.
 
@@ -62,7 +62,7 @@ def nelder_mead(
     for size in (step, step / 10):
         best, used = _simplex(function, best, size, tolerance, most - asked)
         asked += used
-    return best, function(best), asked
+    return best, function(best), asked + 1
 
 
 def _simplex(
@@ -75,7 +75,8 @@ def _simplex(
     while asked < most:
         order = np.argsort(values, kind="stable")
         points, values = points[order], values[order]
-        if np.max(np.abs(points[1:] - points[0])) < tolerance and values[-1] - values[0] < tolerance:
+        near = np.max(np.abs(points[1:] - points[0])) < tolerance
+        if near and values[-1] - values[0] <= tolerance * max(1.0, abs(values[0])):
             break
         centre = points[:-1].mean(axis=0)
 

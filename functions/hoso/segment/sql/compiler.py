@@ -46,6 +46,7 @@ from hoso.segment.sql.sequences import SequenceScan
 from hoso.segment.zones import Zone, zone
 
 RECEIVED = "received_at"
+MOST_SCANS_IN_PLACE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,10 @@ class _Compiler:
             same = compare("is", column(PERSON, name), column(PERSON, "p"))
             final = final.join(exp.to_table(name), on=same, join_type="left")
         for name, query in tables:
-            final = final.with_(name, as_=query, copy=False)
+            # a plain filter over a file is cheaper to run again for each scan than to keep with all its bodies
+            again = distinct_events and name == "happened" and len(self.scans) <= MOST_SCANS_IN_PLACE
+            inline = False if again and self.dialect.inlines else None
+            final = final.with_(name, as_=query, copy=False, materialized=inline)
         return final
 
     def _happened(self, events: str, *, distinct: bool) -> exp.Select:

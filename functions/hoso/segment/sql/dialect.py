@@ -25,6 +25,8 @@ class Dialect(ABC):
     """The name sqlglot knows the dialect by."""
     wide: str
     """The widest exact integer type."""
+    inlines: bool = False
+    """Whether a common table expression can be told not to be kept."""
 
     def __init__(self) -> None:
         self._names = count()

@@ -27,6 +27,7 @@ class DuckDb(Dialect):
 
     name = "duckdb"
     wide = "HUGEINT"
+    inlines = True
 
     @override
     def document(self, column: Sql) -> Sql:
