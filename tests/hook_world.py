@@ -85,6 +85,7 @@ class HookWorld:
             "isBase64Encoded": as_base64,
         }
         frozen = replace(hooks.reception(), clock=lambda: self.now)
+        frozen.sources._clock = frozen.clock
         with patch.object(hooks, "reception", lambda: frozen):
             return hooks.handler(event, None)
 

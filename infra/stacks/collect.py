@@ -109,8 +109,9 @@ class CollectStack(CapabilityStack):
                     "public_url": self.parameters.ingest_url,
                 },
                 permissions=[
-                    # it faces the world: it reads sources and secrets, and writes neither
-                    allow(["dynamodb:GetItem"], data.control.table_arn),
+                    # it faces the world: it reads sources, secrets and plans, and writes none of them
+                    allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
+                    budgets(data),
                     allow(
                         ["dynamodb:GetItem", "dynamodb:PutItem"],
                         data.delivery.table_arn,

@@ -16,7 +16,7 @@ import orjson
 
 from hoso.collect.intake import Hash
 from hoso.collect.plans import Plan
-from hoso.collect.replay import Replay, replay
+from hoso.collect.replay import Opened, Replay, replay
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 
@@ -73,10 +73,12 @@ def repair(
     hash_of: Hash,
     plan: Plan | None = None,
     only: Iterable[int] | None = None,
+    opened: Opened = lambda payload: payload,
 ) -> tuple[list[Outcome], Replay]:
     """Map the open rows of an entry and judge them as at the door; nothing is sent.
 
-    ``plan`` is the tracking plan that the source follows, ``only`` are the indexes to look at. The answer's records are
+    ``plan`` is the tracking plan that the source follows, ``only`` are the indexes to look at, ``opened`` see
+    ``replay``. The answer's records are
     those of the rows that are good now.
     """
     wanted = None if only is None else set(only)
@@ -89,7 +91,8 @@ def repair(
         except InvalidInput as fault:
             faults[row["index"]] = fault
     # the door changes an event as it takes it in: what is shown and what is judged are two copies
-    judged = replay({**entry, "rows": [row for row in rows if row["index"] in after]}, deepcopy(after), hash_of, plan)
+    mapped = {**entry, "rows": [row for row in rows if row["index"] in after]}
+    judged = replay(mapped, deepcopy(after), hash_of, plan, opened)
     refused = {row.index: row for row in judged.rejected}
     outcomes: list[Outcome] = []
     for row in rows:

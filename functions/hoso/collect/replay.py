@@ -6,7 +6,7 @@ the entry and the row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,7 +29,17 @@ class Replay:
     records: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
 
-def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash, plan: Plan | None = None) -> Replay:
+Opened = Callable[[Any], Any]
+"""Makes of a payload that is no event (a webhook's delivery) what it means; answers every other as it is."""
+
+
+def replay(
+    entry: Mapping[str, Any],
+    repaired: Mapping[int, Any],
+    hash_of: Hash,
+    plan: Plan | None = None,
+    opened: Opened = lambda payload: payload,
+) -> Replay:
     """Judge the rows of a quarantine entry again; ``repaired`` holds new payloads by row index.
 
     ``plan`` is what the source follows now: a row that it still refuses stays where it is.
@@ -47,7 +57,7 @@ def replay(entry: Mapping[str, Any], repaired: Mapping[int, Any], hash_of: Hash,
             sent_at=row.get("sent_at", entry.get("sent_at")),
         )
         try:
-            raw = _text(payload)
+            raw = _text(opened(payload))
             batch = parse_batch(raw) if _is_batch(raw) else open_single(raw)
             taken = take(raw, batch, frame, sender, hash_of)
         except InvalidInput as error:

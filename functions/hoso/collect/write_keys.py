@@ -26,7 +26,7 @@ from hoso.collect.documents import NO_CONSENT
 from hoso.model.errors import Conflict, InvalidInput, NotFound
 from hoso.platform.audit import audit_entry
 from hoso.platform.clock import Clock
-from hoso.platform.control import ControlStore
+from hoso.platform.control import ControlStore, Document
 from hoso.platform.dynamo import ABSENT, Put, Table, at_version, transact
 
 KIND = "source"
@@ -126,9 +126,11 @@ class SourceAdmin:
 
         Raises:
             InvalidInput: the source's key is not made of small letters, digits, ``-`` and ``_``.
+            Conflict: a webhook source has this key.
         """
         if _NAME.fullmatch(key) is None:
             raise InvalidInput("a source's key is 1 to 63 small letters, digits, - or _", code="invalid_key")
+        self._refuse_webhook(self._control.all(self._workspace, KIND).get(key))
         document = self._control.put(self._workspace, KIND, key, settings)
         entry = audit_entry(self._table, self._workspace, self._clock(), actor, "source.put", key)
         self._table.put(entry.item, ABSENT)
@@ -141,7 +143,7 @@ class SourceAdmin:
             NotFound: no such source.
             Conflict: the source has two live keys; revoke one first.
         """
-        self._control.get(self._workspace, KIND, source)
+        self._refuse_webhook(self._control.get(self._workspace, KIND, source))
         version, keys = self._keys_of(source)
         if len(self._live(keys)) >= MAX_LIVE_KEYS:
             raise Conflict(f"a source has at most {MAX_LIVE_KEYS} live keys", hint="revoke one first")
@@ -179,6 +181,10 @@ class SourceAdmin:
             return
         held["revoked_at"] = at
         self._write_keys(source, version, keys, [self._gone(source, held)], actor, "key.revoke", prefix)
+
+    def _refuse_webhook(self, document: Document | None) -> None:
+        if document is not None and "settings" in document.body:
+            raise Conflict("this is a webhook source", hint="hoso sources: it has secrets, not write keys")
 
     def _add_key(
         self,

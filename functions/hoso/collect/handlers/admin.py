@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hoso.collect.handlers import repairs
 from hoso.collect.handlers.repairs import Bench
 from hoso.collect.plan_lookup import PlansInUse
-from hoso.collect.write_keys import SourceAdmin, SourceKind
-from hoso.model.errors import InvalidInput
+from hoso.collect.write_keys import KIND, SourceAdmin, SourceKind
+from hoso.model.errors import InvalidInput, NotFound
 from hoso.model.time import DAY_MS, format_instant, parse_instant
 from hoso.platform.audit import audit_entry
 from hoso.platform.aws import client
@@ -122,9 +122,16 @@ def desk() -> Desk:
     def audit(actor: str, action: str, subject: str) -> None:
         table.put(audit_entry(table, settings.workspace, clock(), actor, action, subject).item, ABSENT)
 
+    def settings_of(source: str) -> dict[str, Any]:
+        try:
+            return control.get(settings.workspace, KIND, source).body.get("settings", {})
+        except NotFound:
+            return {}
+
     return Desk(
         workspace=settings.workspace,
         sources=SourceAdmin(table, dynamodb, control, clock, settings.workspace),
+        settings_of=settings_of,
         objects=Objects(settings.bucket, client("s3")),
         stream=Stream(settings.stream, stream_client()),
         hash_of=lambda kind, value: control.hasher(settings.workspace).identifier(kind, value),

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
+from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.sources.directory import HookSources
 from hoso.collect.sources.marks import Marks
 from hoso.collect.sources.reception import HookReception
+from hoso.model.time import MINUTE_MS
 from hoso.platform.aws import client
+from hoso.platform.budget import Budgets, counter
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
@@ -20,12 +23,18 @@ from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
 
 _KEPT_HASHES = 20_000
+_COUNTER_TIMEOUT_S = 1.0
 
 
 @metered
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Answer one delivery."""
     return reception().receive(event)
+
+
+def _counters(settings: Settings) -> Table:
+    """The table of the budgets. A delivery waits for it as little as possible: without an answer it is let in."""
+    return Table(settings.delivery_table, client("dynamodb", read_timeout_s=_COUNTER_TIMEOUT_S, attempts=1))
 
 
 @cache
@@ -48,5 +57,8 @@ def reception() -> HookReception:
         marks=Marks(Table(settings.delivery_table, dynamodb)),
         hasher=hasher,
         clock=clock,
+        budgets=Budgets(counter(_counters(settings), MINUTE_MS), MINUTE_MS),
+        workspace_events_per_minute=settings.workspace_events_per_minute,
+        plan_of=PlansInUse(table, clock, settings.config_ttl_ms).of,
         public_url=settings.public_url,
     )

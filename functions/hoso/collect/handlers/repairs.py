@@ -13,6 +13,8 @@ from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.plans import Plan
 from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest_ids
 from hoso.collect.repair import compile_map, open_rows, repair
+from hoso.collect.replay import Opened
+from hoso.collect.sources.again import is_delivery, read_again
 from hoso.model.errors import InvalidInput
 from hoso.model.time import parse_instant
 from hoso.platform.clock import Clock
@@ -68,7 +70,7 @@ class RepairOrder(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the routes work with. ``audit`` notes actor, action and subject."""
+    """What the routes work with. ``audit`` notes actor, action and subject, ``settings_of`` gives settings."""
 
     workspace: str
     objects: Objects
@@ -77,6 +79,7 @@ class Bench:
     plans: PlansInUse
     clock: Clock
     audit: Callable[[str, str, str], None]
+    settings_of: Callable[[str], Json]
 
 
 def list_entries(request: Request, here: Bench) -> Json:
@@ -116,7 +119,9 @@ def replay_entry(request: Request, here: Bench) -> Json:
     entry = load(here.objects, here.workspace, request.path["id"])
     given = {row.index: row.payload for row in order.rows}
     repaired = {**entry, "rows": [{**row, "payload": given.get(row["index"], row["payload"])} for row in entry["rows"]]}
-    outcomes, judged = repair(repaired, compile_map(None), here.hash_of, _plan(here, entry))
+    outcomes, judged = repair(
+        repaired, compile_map(None), here.hash_of, _plan(here, entry), opened=_opened(here, entry)
+    )
     if not order.dry_run:
         _send(here, entry, judged.records, judged.accepted, actor.subject)
     return {
@@ -146,7 +151,7 @@ def repair_entries(request: Request, here: Bench) -> Json:
         if not _matches(entry, order.code, order.source) or not is_open(entry):
             continue
         only = [row["index"] for row in entry["rows"] if order.code in (None, row["code"])]
-        outcomes, judged = repair(entry, mapping, here.hash_of, _plan(here, entry), only)
+        outcomes, judged = repair(entry, mapping, here.hash_of, _plan(here, entry), only, _opened(here, entry))
         done = [one.index for one in outcomes] if order.drop else judged.accepted
         if not order.dry_run:
             _send(here, entry, [] if order.drop else judged.records, done, actor.subject, drop=order.drop)
@@ -170,6 +175,18 @@ def repair_entries(request: Request, here: Bench) -> Json:
 def _plan(here: Bench, entry: Json) -> Plan | None:
     """What the source follows now: a row that it still refuses stays where it is."""
     return here.plans.of(here.workspace, entry["source"])
+
+
+def _opened(here: Bench, entry: Json) -> Opened:
+    """Reads a kept delivery of a webhook as its sender's module does now; every other payload is an event already."""
+
+    def read(payload: Any) -> Any:
+        if not is_delivery(payload):
+            return payload
+        source: str = entry["source"]
+        return read_again(payload, here.workspace, source, here.settings_of(source), entry["at"])
+
+    return read
 
 
 def _send(here: Bench, entry: Json, records: Any, done: list[int], actor: str, *, drop: bool = False) -> None:

@@ -19,14 +19,18 @@ import orjson
 from hoso.collect.events import Frame
 from hoso.collect.intake import Hash, Sender, take
 from hoso.collect.parse import parse_batch
+from hoso.collect.plans import Plan
 from hoso.collect.quarantine import quarantine
+from hoso.collect.reception import OverBudget
 from hoso.collect.sources import kind_of
 from hoso.collect.sources.calls import stamp
 from hoso.collect.sources.contract import Contradicted, Delivery, Fact, HookKind, HookSource, Reply, Unverified, reply
 from hoso.collect.sources.directory import HookSources, token_of
 from hoso.collect.sources.marks import Marks
+from hoso.collect.write_keys import EVENTS_PER_MINUTE
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient
+from hoso.platform.budget import Budgets
 from hoso.platform.clock import Clock
 from hoso.platform.metrics import meter
 from hoso.platform.objects import Objects
@@ -46,9 +50,15 @@ class BodyTooLarge(InvalidInput):
     code = "body_too_large"
 
 
+_STATUS: tuple[tuple[type[HosoError], int], ...] = ((Unverified, 401), (BodyTooLarge, 413), (OverBudget, 429))
+
+
 @dataclass(frozen=True, slots=True)
 class HookReception:
-    """Everything that a delivery needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty."""
+    """Everything that a delivery needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty.
+
+    ``plan_of`` gives the tracking plan that a workspace's source follows.
+    """
 
     sources: HookSources
     stream: Stream
@@ -56,7 +66,10 @@ class HookReception:
     marks: Marks
     hasher: Callable[[str], Hash]
     clock: Clock
+    budgets: Budgets
+    workspace_events_per_minute: int = 6_000_000
     public_url: str = ""
+    plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
 
     def receive(self, event: Mapping[str, Any]) -> Reply:
         """The answer to an HTTP API event (payload 2.0). Whatever is sent, it is no 5xx unless nothing was stored."""
@@ -124,11 +137,11 @@ class HookReception:
         bad = [_bad(wrong[0][0], wrong[0][1], _payload(delivery))] if wrong else []
         accepted = 0
         if calls:
+            self._spend(source, len(calls), delivery.now)
             raw = orjson.dumps({"batch": calls})
             frame = Frame(delivery.now, lambda: "")  # every call has its message id
-            taken = take(
-                raw, parse_batch(raw), frame, Sender(source.workspace, source.key), self.hasher(source.workspace)
-            )
+            sender = Sender(source.workspace, source.key, plan=self.plan_of(source.workspace, source.key))
+            taken = take(raw, parse_batch(raw), frame, sender, self.hasher(source.workspace))
             if taken.records:
                 self.stream.put(taken.records)
             accepted = taken.accepted
@@ -139,12 +152,28 @@ class HookReception:
             if not accepted:
                 raise InvalidInput(bad[0].reason, code=bad[0].code)
 
+    def _spend(self, source: HookSource, events: int, now: int) -> None:
+        """Take the events from the budgets of the source and of its workspace. Raises ``OverBudget``."""
+        own = self.budgets.take(source.workspace, source.key, events, EVENTS_PER_MINUTE, now)
+        if own == "spent":
+            raise OverBudget("the source's budget is used up")
+        shared = self.budgets.take(source.workspace, "", events, self.workspace_events_per_minute, now)
+        if shared == "spent":
+            self.budgets.give_back(source.workspace, source.key, events, now)
+            raise OverBudget("the workspace's budget is used up")
+        if "uncounted" in (own, shared):
+            meter().add("limit_unavailable")
+
     def _refuse(self, kind: HookKind, delivery: Delivery, error: HosoError) -> Reply:
         """The answer to what is not taken. Of what is not genuine nothing is kept."""
         meter().add("refused", 1, code=error.code)
         _report("refused", delivery.source, error.code)
-        status = 401 if isinstance(error, Unverified) else 413 if isinstance(error, BodyTooLarge) else 400
-        return kind.refused(delivery, error, status)
+        status = next((status for fault, status in _STATUS if isinstance(error, fault)), 400)
+        answer = kind.refused(delivery, error, status)
+        if status == 429:
+            wait = str(self.budgets.retry_after_s(delivery.now))
+            return {**answer, "headers": {**answer["headers"], "retry-after": wait}}
+        return answer
 
     def _keep(self, kind: HookKind, delivery: Delivery, rows: list[BadRow]) -> None:
         """Quarantine rows. Raises ``Transient``: what is neither stored nor kept must come again."""
