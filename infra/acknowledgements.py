@@ -38,8 +38,9 @@ WORK = ("archive/", "archive-compact/", "nightly/")
 PREFIXES: dict[str, Sequence[str]] = {
     "CollectFunction": ("quarantine/",),
     "HookFunction": ("quarantine/",),
-    "ArchiveFunction": ("archive/", "quarantine/", "aws/lambda/"),
+    "ArchiveFunction": ("archive/", "catalogue/", "quarantine/", "aws/lambda/"),
     "CollectAdminFunction": ("quarantine/",),
+    "SeenFunction": ("catalogue/", "catalogue-days/", "quarantine/"),
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,

@@ -174,7 +174,7 @@ class CollectStack(CapabilityStack):
                 environment={"bucket": data.bucket.bucket_name},
                 permissions=[
                     *read_stream(data),
-                    objects(data.bucket, ["s3:PutObject"], "archive/"),
+                    objects(data.bucket, ["s3:PutObject"], "archive/", "catalogue/"),
                     quarantine(data),
                 ],
                 analytics=True,
@@ -244,4 +244,27 @@ class CollectStack(CapabilityStack):
                 "POST /v1/plans/{key}/preview",
                 "GET /v1/plans/{key}/revisions",
             ],
+        )
+        self.function(
+            "SeenFunction",
+            Job(
+                handler="hoso.collect.handlers.seen.handler",
+                description="Admin API: catalogue of events, live feed",
+                environment={
+                    "control_table": data.control.table_name,
+                    "stream": data.stream.stream_name,
+                    "bucket": data.bucket.bucket_name,
+                },
+                permissions=[
+                    allow(["dynamodb:GetItem"], data.control.table_arn),
+                    allow(
+                        ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"], data.stream.stream_arn
+                    ),
+                    objects(data.bucket, ["s3:GetObject"], "catalogue/", "catalogue-days/", "quarantine/"),
+                    objects(data.bucket, ["s3:PutObject"], "catalogue-days/"),
+                    list_objects(data.bucket),
+                ],
+                memory_mb=1769,
+            ),
+            routes=["GET /v1/catalogue", "GET /v1/catalogue/{event}", "GET /v1/sources/{key}/live"],
         )

@@ -187,7 +187,7 @@ def test_r10_what_could_not_be_stored_comes_again_under_the_same_name(
     batch = kinesis(*(record(track(n, text="x" * 1_000)) for n in range(12)))
     archive.handler(kinesis(record(track(0)), first=1), None)
 
-    with Faults({"s3"}).fail_before(2, error="AccessDenied"):
+    with Faults({"s3"}).fail_before(3, error="AccessDenied"):
         answer = archive.handler(batch, None)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "105"}]}

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from hoso.collect.catalogue import Summary, summaries_of
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.record import Event, Record, unpack
@@ -78,12 +79,19 @@ class Range:
     last: str = ""
     size: int = 0
     parts: dict[tuple[str, str], Columns] = field(default_factory=dict[tuple[str, str], Columns])
+    summaries: dict[tuple[str, str], Summary] = field(default_factory=dict[tuple[str, str], Summary])
     bad: list[BadRecord] = field(default_factory=list[BadRecord])
 
     def files(self) -> Iterator[tuple[str, Columns]]:
         """Object names and what goes into them."""
         for (workspace, day), columns in self.parts.items():
             yield f"archive/{workspace}/day={day}/{self.shard}-{self.first}-{self.last}.parquet", columns
+
+    def summary_files(self) -> Iterator[tuple[str, bytes]]:
+        """Object names and contents of the summaries for the catalogue, by the same range."""
+        for (workspace, day), summary in self.summaries.items():
+            name = f"{summaries_of(workspace, day)}{self.shard}-{self.first}-{self.last}.json"
+            yield name, orjson.dumps(summary.body())
 
 
 def ranges(records: Iterable[Mapping[str, Any]], default_workspace: str) -> Iterator[Range]:
@@ -115,9 +123,13 @@ def _add(into: Range, kinesis: Mapping[str, Any], default_workspace: str) -> Non
         into.bad.append(BadRecord(default_workspace, arrived, [row]))
         return
     bad: list[BadRow] = []
-    columns = into.parts.get((record.workspace, day))
+    place = (record.workspace, day)
+    columns = into.parts.get(place)
     if columns is None:
-        columns = into.parts[(record.workspace, day)] = Columns()
+        columns = into.parts[place] = Columns()
+        into.summaries[place] = Summary()
+    summary = into.summaries[place]
+    reasons = {flag[0]: str(flag[3]) for flag in record.flags}
     for index, event in enumerate(record.events):
         try:
             _check(event)
@@ -126,6 +138,7 @@ def _add(into: Range, kinesis: Mapping[str, Any], default_workspace: str) -> Non
             bad.append(BadRow(index, None, "bad_record", "not an event of a packed record", repr(event)))
             continue
         columns.add(record, event, body)
+        summary.add(record, event, reasons.get(index))
         into.size += len(body)
     if bad:
         into.bad.append(BadRecord(record.workspace, arrived, bad))

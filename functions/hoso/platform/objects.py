@@ -50,9 +50,9 @@ class Objects:
             raise
         return cast("bytes", answer["Body"].read())
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Names under a prefix, in their order."""
-        for page in self._pages(Prefix=prefix):
+    def keys(self, prefix: str, after: str = "") -> Iterator[str]:
+        """Names under a prefix, in their order; those behind ``after`` if that is given."""
+        for page in self._pages(Prefix=prefix, **({"StartAfter": after} if after else {})):
             for entry in cast("list[dict[str, str]]", page.get("Contents", [])):
                 yield entry["Key"]
 

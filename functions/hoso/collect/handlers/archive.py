@@ -38,6 +38,8 @@ def _store(part: Range, objects: Objects) -> None:
             with parquet_file(columns) as file:
                 objects.put_once(name, file, "application/vnd.apache.parquet")
             meter().add("archived", len(columns.body))
+    for name, summary in part.summary_files():
+        objects.put_once(name, summary, "application/json")
     for bad in part.bad:
         logger(_STAGE).warning("bad record", extra={"workspace": bad.workspace, "rows": len(bad.rows)})
         quarantine(objects, bad.workspace, _STAGE, "", bad.at, bad.rows)
