@@ -15,7 +15,7 @@ from unittest.mock import patch
 import orjson
 from moto import mock_aws
 
-from hoso.collect.handlers import admin, ingest, plans
+from hoso.collect.handlers import admin, ingest, plans, seen
 from hoso.collect.write_keys import SourceAdmin
 from hoso.model.record import Record, unpack
 from hoso.platform.aws import client
@@ -33,7 +33,7 @@ ENV = {
     "HOSO_BUCKET": "bucket",
 }
 NOW = 1_795_358_100_000
-CACHED = (client, ingest.reception, admin.desk, plans.plan_admin)
+CACHED = (client, ingest.reception, admin.desk, plans.plan_admin, seen.desk)
 
 
 class World:

@@ -154,6 +154,26 @@ def summaries_of(workspace: str, day: str) -> str:
     return f"catalogue/{workspace}/day={day}/"
 
 
+def outermost(names: Iterable[str]) -> list[str]:
+    """The names of summaries (``…/<shard>-<first>-<last>.json``) less those whose range is inside another's.
+
+    A batch that failed comes again, whole, longer or in pieces.
+    """
+    ranges: list[tuple[str, int, int, str]] = []
+    for name in names:
+        shard, first, last = name.rpartition("/")[2].removesuffix(".json").rsplit("-", 2)
+        ranges.append((shard, int(first), -int(last), name))
+    kept: list[str] = []
+    shard_before, reached = "", -1
+    for shard, _, negative_last, name in sorted(ranges):
+        if shard != shard_before:
+            shard_before, reached = shard, -1
+        if -negative_last > reached:
+            kept.append(name)
+            reached = -negative_last
+    return kept
+
+
 def merge_day(summaries: Iterable[Json]) -> Catalogue:
     """A day of its summaries (``Summary.body``); of one that repeats messages only the share of new ones counts."""
     found = Catalogue()

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from hoso.collect.catalogue import Catalogue, add_day, merge_day, summaries_of
+from hoso.collect.catalogue import Catalogue, add_day, merge_day, outermost, summaries_of
 from hoso.model.errors import NotFound
 from hoso.model.time import format_instant
 from hoso.platform.clock import Clock
@@ -59,7 +59,7 @@ class CatalogueStore:
         ]
 
     def _day(self, today: str, day: str) -> Json:
-        names = list(self._objects.keys(summaries_of(self._workspace, day)))
+        names = outermost(self._objects.keys(summaries_of(self._workspace, day)))
         if day >= today:
             return merge_day(self._summaries(names)).body()
         held, what = f"catalogue-days/{self._workspace}/{day}.json", content_id(*names)
