@@ -15,10 +15,11 @@ async function segment() {
 async function classic(Analytics, options) {
   const analytics = new Analytics(writeKey, options)
   for (const event of events) {
-    analytics.track({ userId: user, event, properties })
-    await new Promise((resolve) => analytics.flush(() => resolve()))
+    // called when the batch of this event was answered, after all its retries
+    await new Promise((resolve, reject) => {
+      analytics.track({ userId: user, event, properties }, (error) => (error ? reject(error) : resolve()))
+    })
   }
-  await wait(300)
 }
 
 async function reactNative() {
