@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -95,3 +96,107 @@ def test_head_and_unknown_addresses_are_answered(hoso: Connection) -> None:
     assert requests.head(url, timeout=20).status_code == 200
     assert requests.get(url[:-3] + "xyz", timeout=20).status_code == 404
     assert requests.post(url, data=b"x" * (1024 * 1024 + 1), timeout=20).status_code == 413
+
+
+def digest(secret: str, message: str, name: str = "sha256") -> bytes:
+    return hmac.digest(secret.encode(), message.encode(), name)
+
+
+def now_ms(hoso: Connection) -> int:
+    return hoso.call("GET", "/_twin/clock")["now_ms"]
+
+
+def test_hubspot_signs_the_url_that_it_called(hoso: Connection) -> None:
+    url = source(hoso, "crm-hubspot", "hubspot", "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy") + "?src=1&to=a%40b"
+    change = {
+        "eventId": 1,
+        "subscriptionId": 12345,
+        "portalId": 62515,
+        "occurredAt": 1767596400000,
+        "subscriptionType": "contact.propertyChange",
+        "attemptNumber": 0,
+        "objectId": 77123,
+        "propertyName": "email",
+        "propertyValue": "an.hubspot@example.com",
+    }
+
+    def send(attempt: int) -> int:
+        body, stamp = json.dumps([{**change, "attemptNumber": attempt}]), str(now_ms(hoso))
+        signature = digest("yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy", "POST" + url + body + stamp)
+        headers = {
+            "content-type": "application/json",
+            "x-hubspot-signature-v3": base64.b64encode(signature).decode(),
+            "x-hubspot-request-timestamp": stamp,
+        }
+        return requests.post(url, data=body, headers=headers, timeout=20).status_code
+
+    assert [send(attempt) for attempt in range(3)] == [200, 200, 200]
+    assert hoso.drain(60)["stuck"] == []
+    profile = hoso.call("GET", "/v1/profiles/email:an.hubspot@example.com")
+    assert profile["totals"]["events"] == 2
+    assert {item["type"] for item in profile["identifiers"]} >= {"email", "crm_id"}
+
+
+def test_an_order_signed_as_shopify_does_counts_once_on_the_buyer(hoso: Connection) -> None:
+    url = source(hoso, "shop-orders", "shopify", "shopify-test-secret")
+    order = {"id": 820982911946154508, "email": "buyer.shop@example.com", "total_price": "450000.00", "currency": "VND"}
+    body = json.dumps(order)
+    headers = {
+        "content-type": "application/json",
+        "x-shopify-hmac-sha256": base64.b64encode(digest("shopify-test-secret", body)).decode(),
+        "x-shopify-topic": "orders/create",
+        "x-shopify-webhook-id": "wh-e2e-1",
+    }
+
+    answers = [requests.post(url, data=body, headers=headers, timeout=20).status_code for _ in range(3)]
+    forged = requests.post(url, data=body.replace("45", "95"), headers=headers, timeout=20).status_code
+
+    assert (answers, forged) == ([200, 200, 200], 401)
+    assert hoso.drain(60)["stuck"] == []
+    totals = hoso.call("GET", "/v1/profiles/email:buyer.shop@example.com")["totals"]
+    assert (totals["orders"], totals["revenue"]) == (1, 450000)
+
+
+def test_an_outbound_message_of_salesforce_is_acknowledged(hoso: Connection) -> None:
+    made = command(
+        hoso, "put", "crm-salesforce", "--kind", "salesforce", "--settings", '{"organization_id": "00D000000000001EAA"}'
+    )
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope '
+        'xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
+        '<notifications xmlns="http://soap.sforce.com/2005/09/outbound">'
+        "<OrganizationId>00D000000000001EAA</OrganizationId>"
+        '<Notification><Id>04l1</Id><sObject xsi:type="sf:Contact" xmlns:sf="urn:sobject.enterprise.soap.sforce.com" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><sf:Id>003A</sf:Id>'
+        "<sf:Email>an.force@example.com</sf:Email></sObject></Notification>"
+        "</notifications></soapenv:Body></soapenv:Envelope>"
+    )
+
+    answer = requests.post(
+        made["addresses"][0]["url"], data=body, headers={"content-type": "text/xml; charset=utf-8"}, timeout=20
+    )
+
+    assert answer.status_code == 200
+    assert "<Ack>true</Ack>" in answer.text
+    assert answer.headers["content-type"].startswith("text/xml")
+    assert hoso.drain(60)["stuck"] == []
+    found = hoso.call("GET", "/v1/profiles/crm_id:003A")
+    assert found["traits"]["email"]["value"] == "an.force@example.com"
+
+
+def test_unsubscribing_at_mailchimp_withdraws_consent(hoso: Connection) -> None:
+    url = command(hoso, "put", "news", "--kind", "mailchimp")["addresses"][0]["url"]
+    fields = {
+        "fired_at": "2026-01-05 07:00:00",
+        "data[id]": "8a25",
+        "data[list_id]": "a6b5",
+        "data[email]": "an.chimp@example.com",
+    }
+
+    assert requests.post(url, data={"type": "subscribe", **fields}, timeout=20).status_code == 200
+    later = {**fields, "fired_at": "2026-01-06 07:00:00", "data[action]": "unsub"}
+    assert requests.post(url, data={"type": "unsubscribe", **later}, timeout=20).status_code == 200
+
+    assert hoso.drain(60)["stuck"] == []
+    consent = hoso.call("GET", "/v1/profiles/email:an.chimp@example.com")["consent"]
+    assert consent["marketing/email"]["state"] == "denied"
