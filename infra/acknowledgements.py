@@ -42,6 +42,8 @@ PREFIXES: dict[str, Sequence[str]] = {
     "CollectAdminFunction": ("quarantine/",),
     "SeenFunction": ("catalogue/", "catalogue-days/", "quarantine/"),
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
+    "ReplayFunction": WORK,
+    "ReplayAdminFunction": WORK,
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,
     "SegmentAdminFunction": WORK,
@@ -73,6 +75,7 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
     for route in parts.collect.hook_routes:
         yield route, "AwsSolutions-APIG4", NO_HOOK_AUTHORIZER
     yield from _nightly(parts.segment, files)
+    yield parts.unify.replays.policy, ANY_RESOURCE, MACHINE
     for _, capability in parts.named():
         yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
         for name, function in capability.functions.items():

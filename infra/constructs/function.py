@@ -31,6 +31,7 @@ class Environment(TypedDict, total=False):
     control_table: str
     delivery_table: str
     outbox_table: str
+    shadow_table: str
     stream: str
     bucket: str
     bus: str

@@ -40,6 +40,7 @@ class DataStack(cdk.Stack):
         self.control = self._table("Control")
         self.delivery = self._table("Delivery")
         self.outbox = self._table("Outbox", stream=dynamodb.StreamViewType.NEW_IMAGE)
+        self.shadow = self._table("Shadow")
         self.stream = self._stream()
         self.logs_bucket = self._bucket("AccessLogs", logs=None, expiry={"": 90})
         self.bucket = self._bucket("Files", logs=self.logs_bucket, expiry=EXPIRY_DAYS)

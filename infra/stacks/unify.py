@@ -6,12 +6,17 @@ from typing import Any
 
 from constructs import Construct
 
-from infra.constructs.function import Job
+from infra.constructs.function import Environment, Job
+from infra.constructs.loop import Loop
+from infra.constructs.role import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
 from infra.stacks.access import (
     budgets,
     every_table,
+    items,
+    list_objects,
+    objects,
     quarantine,
     read_control,
     read_items,
@@ -27,7 +32,7 @@ class UnifyStack(CapabilityStack):
     """Stream → people."""
 
     def __init__(self, scope: Construct, id: str, *, data: DataStack, parameters: Parameters, **more: Any) -> None:  # noqa: A002
-        super().__init__(scope, id, data=data, parameters=parameters, description="Hoso: unify", **more)
+        super().__init__(scope, id, data=data, parameters=parameters, analytics=True, description="Hoso: unify", **more)
         self.consume = self.function(
             "ConsumeFunction",
             Job(
@@ -74,4 +79,59 @@ class UnifyStack(CapabilityStack):
                 "GET /v1/traits/policies",
                 "PUT /v1/traits/policies",
             ],
+        )
+        self._replays()
+
+    def _replays(self) -> None:
+        data = self.data
+        environment: Environment = {
+            **every_table(data),
+            "shadow_table": data.shadow.table_name,
+            "bucket": data.bucket.bucket_name,
+            "stream": data.stream.stream_name,
+        }
+        read = [
+            *read_control(data),
+            objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
+            list_objects(data.bucket),
+            read_items(data.delivery),
+            items(data.delivery, "Put"),
+        ]
+        worker = self.function(
+            "ReplayFunction",
+            Job(
+                handler="hoso.unify.handlers.rewind.step",
+                description="A step of a replay: archive to the stream, or to the shadow table",
+                environment=environment,
+                permissions=[
+                    *read,
+                    read_items(data.shadow),
+                    items(data.shadow, "Put", "Update", "Delete", "BatchWrite", "ConditionCheck", "Scan"),
+                    items(data.profiles, "Scan"),
+                    allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                ],
+                analytics=True,
+                timeout_s=900,
+                memory_mb=3538,
+                scratch_mb=4096,
+            ),
+        )
+        self.replays = Loop(self, "Replay", step=worker, parameters=self.parameters, comment="Hoso replay")
+        self.function(
+            "ReplayAdminFunction",
+            Job(
+                handler="hoso.unify.handlers.rewind.handler",
+                description="Admin API: replays of the archive",
+                environment={**environment, "machine": self.replays.machine.state_machine_arn},
+                permissions=[
+                    *read,
+                    items(data.control, "Put"),
+                    allow(["states:StartExecution"], self.replays.machine.state_machine_arn),
+                ],
+                analytics=True,
+                timeout_s=29,
+                memory_mb=3538,
+                scratch_mb=4096,
+            ),
+            routes=["POST /v1/replays", "GET /v1/replays", "GET /v1/replays/{id}", "POST /v1/replays/{id}/stop"],
         )

@@ -35,6 +35,8 @@ class Route(NamedTuple):
 
 def route(detail: Mapping[str, Any], activations: Mapping[str, Activation], destinations: Destinations) -> Route:
     """Where an event goes. One that already names its activations (a redrive) goes to those alone."""
+    if detail.get("silent"):
+        return Route([], [], [])  # a replay of history: nobody is told (reliability R48)
     given: list[str] | None = detail.get("activations")
     keys = [key for key, activation in activations.items() if is_meant(activation, key, detail)]
     if given is not None:

@@ -26,6 +26,8 @@ MAX_RANGE_BYTES = 24_000_000
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _MAX_INT64 = 2**63
+_REPLAY = "replay"
+"""Member of the origin of records that a replay of the archive sent."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,8 @@ def _add(into: Range, kinesis: Mapping[str, Any], default_workspace: str) -> Non
         row = BadRow(0, None, error.code, error.message, blob)
         into.bad.append(BadRecord(default_workspace, arrived, [row]))
         return
+    if _REPLAY in record.origin:
+        return  # it came from here
     bad: list[BadRow] = []
     place = (record.workspace, day)
     columns = into.parts.get(place)

@@ -15,7 +15,8 @@ class Evidence(NamedTuple):
     """What one event tells about identity.
 
     ``ids`` are its identifiers beside the ``hub``; ``previous`` is what an alias call replaces (R12); ``name`` is the
-    folded name of the person (``hoso.model.names.person_name``). ``ts`` is the event's time in UTC ms.
+    folded name of the person (``hoso.model.names.person_name``). ``ts`` is the event's time in UTC ms. ``silent``: it
+    comes from a replay, so that what it changes is announced to nobody.
     """
 
     event_id: str
@@ -24,6 +25,7 @@ class Evidence(NamedTuple):
     ids: Sequence[Identifier] = ()
     previous: Identifier | None = None
     name: str | None = None
+    silent: bool = False
 
 
 class Cut(NamedTuple):

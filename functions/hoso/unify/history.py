@@ -41,7 +41,9 @@ def ask_pages(store: ProfileStore, parts: Sequence[Part], *, now: int, dedupe_da
         if page is not None:
             _look(page, wanted[number], found)
             if len(found) < len(wanted[number]):
-                _look_back(store, part, wanted[number], found, now - dedupe_days * DAY_MS)
+                # a replay may bring what is older than any client sends again
+                since = 0 if part.replayed else now - dedupe_days * DAY_MS
+                _look_back(store, part, wanted[number], found, since)
         answers.append(found)
     return answers
 

@@ -40,12 +40,14 @@ _MAY_BE_EMPTY = ("nb", "sh")
 
 
 class Cause(NamedTuple):
-    """Why a decision was taken: the event or record, its time, and the rule that it came under."""
+    """Why a decision was taken: the event or record, its time, and the rule that it came under. ``silent``: all of it
+    comes from a replay."""
 
     id: str
     ts: int
     rule: str
     record_id: str | None
+    silent: bool = False
 
     @classmethod
     def of(cls, told: Sequence[Evidence], records: Sequence[Operation]) -> Cause:
@@ -54,7 +56,8 @@ class Cause(NamedTuple):
             record = records[0]
             return cls(record.record_id, record.ts, type(record).__name__.lower(), record.record_id)
         latest = max(told, key=lambda one: (one.ts, one.event_id))
-        return cls(latest.event_id, latest.ts, "link" if latest.previous is None else "alias", None)
+        silent = all(one.silent for one in told)
+        return cls(latest.event_id, latest.ts, "link" if latest.previous is None else "alias", None, silent)
 
 
 class IdentityWriter:
@@ -261,6 +264,8 @@ class IdentityWriter:
             "others": others,
             "cause": {"id": cause.id, "rule": cause.rule},
         }
+        if cause.silent:
+            detail["silent"] = True
         item = _item(
             (f"{workspace}#{pid}", event_id),
             type=kind,

@@ -22,6 +22,8 @@ from hoso.unify.pages import MAX_RECORD_BYTES
 
 _MAX_TEXT = 1_024
 _FUTURE_MS = DAY_MS
+REPLAY = "replay"
+"""Member of a record's origin: the id of the replay that sent it."""
 
 Json = dict[str, Any]
 
@@ -34,6 +36,11 @@ class Delivery(NamedTuple):
     record: Record
     digests: Sequence[bytes]
     bad: Mapping[int, str]
+
+    @property
+    def silent(self) -> bool:
+        """Whether a replay sent it: what it changes is announced to nobody."""
+        return REPLAY in self.record.origin
 
 
 class Refusal(NamedTuple):
@@ -126,6 +133,7 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
     ends: dict[Any, list[Evidence]] = {}
     for delivery in group.deliveries:
         bad = delivery.bad
+        silent = delivery.silent
         for position, event in enumerate(delivery.record.events):
             body = event.body
             if position in bad:
@@ -135,7 +143,7 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
             ids = tuple([Identifier(kind, value) for kind, value in event.ids])
             previous = alias_previous(body, config) if event.name == "$alias" else None
             name = person_name(body) if config.names else None
-            told = Evidence(event.message_id, event.ts, hub, ids, previous, name)
+            told = Evidence(event.message_id, event.ts, hub, ids, previous, name, silent)
             held = ends.setdefault((ids, previous, name), [told, told])
             if (told.ts, told.event_id) < (held[0].ts, held[0].event_id):
                 held[0] = told
@@ -143,7 +151,7 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
                 held[1] = told
     if not ends:
         event = group.deliveries[0].record.events[0]
-        return [Evidence(event.message_id, event.ts, hub)]
+        return [Evidence(event.message_id, event.ts, hub, silent=group.deliveries[0].silent)]
     return [told for held in ends.values() for told in dict.fromkeys(held)]
 
 

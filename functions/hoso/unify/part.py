@@ -65,11 +65,14 @@ class Part:
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     places: list[Place] = field(default_factory=list[Place])
     sources: list[str] = field(default_factory=list[str])
+    replayed: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
         for number, delivery in enumerate(self.group.deliveries):
             record, bad = delivery.record, delivery.bad
             received_at, source = record.received_at, record.source
+            if delivery.silent:
+                self.replayed.update(event.message_id for event in record.events)
             for position, event in enumerate(record.events):
                 if position in bad:
                     self.aside.append(Aside(Place(number, position), bad[position], event))

@@ -28,11 +28,13 @@ _DUE_TTL_MS = 7 * DAY_MS
 
 
 class Reason(NamedTuple):
-    """Why a membership changed. ``kind``: event, time, merge, nightly or rule."""
+    """Why a membership changed. ``kind``: event, time, merge, nightly or rule; ``silent``: a replay changed it, and
+    nobody is told."""
 
     kind: str
     message_id: str | None = None
     event: str | None = None
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -194,6 +196,8 @@ def _announcement(
         "revision": revision,
         "reason": {"message_id": cause.message_id, "event": cause.event, "kind": cause.kind},
     }
+    if cause.silent:
+        detail["silent"] = True
     return {
         "pk": f"{workspace}#{pid}",
         "sk": event_id,

@@ -165,5 +165,6 @@ class Unit:
                     stamps.append((ts, message_id, name))
         if stamps:
             _, message_id, name = max(stamps)
-            return Reason("event", message_id, name)
-        return Reason("merge" if self.merged else "time")
+            return Reason("event", message_id, name, any(message_id in part.replayed for part in self.parts))
+        silent = all(delivery.silent for part in self.parts for delivery in part.group.deliveries)
+        return Reason("merge" if self.merged else "time", silent=silent)

@@ -1,0 +1,123 @@
+"""Events of a range of the archive, in an order that a cut run can go on in, packed as they came (R48)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import orjson
+
+from hoso.model.record import MAX_RAW_BYTES, Row, compress, encode
+from hoso.model.time import format_instant
+from hoso.platform.objects import Objects
+from hoso.segment.archive_files import Archive, local_copies
+from hoso.segment.batch import connect
+from hoso.unify.intake import REPLAY
+
+_ORDER = "received_at, source, hub_type, hub_value, message_id"
+
+Place = tuple[int, str, str, str, str]
+"""Where a run stands: the last event's (received_at, source, hub type, hub value, message id)."""
+
+StreamRecord = tuple[str, bytes]
+
+
+class Stored(NamedTuple):
+    """One event of the archive; ``ids`` and ``body`` are JSON text."""
+
+    received_at: int
+    source: str
+    hub_type: str
+    hub_value: str
+    message_id: str
+    ts: int
+    original_ts: int | None
+    event: str
+    ids: str
+    body: str
+
+    @property
+    def place(self) -> Place:
+        """Its place in the order of the range."""
+        return self.received_at, self.source, self.hub_type, self.hub_value, self.message_id
+
+
+class Range(NamedTuple):
+    """Events received at or after ``since`` and before ``until`` (UTC ms), of one source or all (empty)."""
+
+    since: int
+    until: int
+    source: str = ""
+
+
+class ArchiveRange:
+    """Reads a range of a workspace's archive: compacted files, and the raw ones beside them, each message once."""
+
+    def __init__(self, objects: Objects, workspace: str, wanted: Range) -> None:
+        self._objects = objects
+        self._archive = Archive(objects, workspace)
+        self._wanted = wanted
+
+    def days(self) -> list[str]:
+        """The days of the range that have files."""
+        first = format_instant(self._wanted.since)[:10]
+        last = format_instant(max(self._wanted.since, self._wanted.until - 1))[:10]
+        return [day for day in self._archive.days(last) if day >= first]
+
+    def count(self) -> dict[str, int]:
+        """Events by day and in total (``total``)."""
+        found = {day: self._query(day, "SELECT count(*) FROM chosen", None)[0][0] for day in self.days()}
+        return {**found, "total": sum(found.values())}
+
+    def after(self, place: Place | None, limit: int) -> list[Stored]:
+        """The next events, at most ``limit``; none at the end."""
+        found: list[Stored] = []
+        for day in self.days():
+            if place is not None and day < format_instant(place[0])[:10]:
+                continue
+            columns = f"{_ORDER}, ts, original_ts, event, ids, body"
+            ask = f"SELECT {columns} FROM chosen ORDER BY {_ORDER} LIMIT {limit - len(found):d}"  # noqa: S608  constants
+            found += [Stored(*row) for row in self._query(day, ask, place)]
+            if len(found) >= limit:
+                break
+        return found
+
+    def _query(self, day: str, ask: str, place: Place | None) -> list[tuple[Any, ...]]:
+        wanted = self._wanted
+        names = self._archive.files(day)
+        if not names:
+            return []
+        chosen = "received_at >= $since AND received_at < $until AND ($source = '' OR source = $source)"
+        values: dict[str, Any] = {"since": wanted.since, "until": wanted.until, "source": wanted.source}
+        if place is not None:
+            chosen += f" AND ({_ORDER}) > ($p0, $p1, $p2, $p3, $p4)"
+            values |= {f"p{number}": part for number, part in enumerate(place)}
+        with local_copies(self._objects, names) as files, connect() as connection:
+            connection.execute(f"SET temp_directory = '{files[0].parent}'")
+            statement = (
+                "WITH held AS (SELECT * FROM read_parquet($files) QUALIFY row_number() OVER "  # noqa: S608  constants
+                "(PARTITION BY message_id, hub_type, hub_value ORDER BY received_at) = 1), "
+                f"chosen AS (SELECT * FROM held WHERE {chosen}) {ask}"
+            )
+            return connection.execute(statement, {"files": [str(file) for file in files], **values}).fetchall()
+
+
+def records_of(
+    workspace: str, events: Sequence[Stored], replay: str, hash_of: Callable[[str, str], str]
+) -> Iterator[StreamRecord]:
+    """Partition keys and packed records, one per run of events of a source, a receipt and a hub, marked as a replay."""
+    for (received_at, source, kind, value), run in groupby(events, key=lambda one: one[:4]):
+        rows: list[Row] = [
+            (one.message_id, one.ts, one.original_ts, one.event, orjson.loads(one.ids), orjson.loads(one.body))
+            for one in run
+        ]
+        waiting = [rows]
+        while waiting:
+            part = waiting.pop()
+            raw = encode(workspace, source, received_at, (kind, value), part, {REPLAY: replay})
+            if len(raw) > MAX_RAW_BYTES and len(part) > 1:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+            else:
+                yield f"{workspace}#{hash_of(kind, value)}", compress(raw)
