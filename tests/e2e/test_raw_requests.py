@@ -218,6 +218,18 @@ def test_r8_messages_of_one_batch_that_are_equal_count_once(twin: Connection) ->
     assert twin.call("GET", "/v1/profiles/user_id:u-same")["totals"]["events"] == 1
 
 
+def test_p2_two_sources_may_use_the_same_message_id(twin: Connection) -> None:
+    body = orjson.dumps({"batch": [{**event("shared"), "userId": "u-shared"}]})
+    server = base64.b64encode(f"{twin.write_keys['local-server']}:".encode()).decode()
+    for _ in range(2):
+        assert post(twin, body)[0] == 200
+        start = f"POST /v1/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {server}\r\nContent-Length: {len(body)}"
+        assert wire(twin, start.encode(), body)[0] == 200
+
+    assert stored(twin, "shared") == ["shared", "shared"]
+    assert twin.call("GET", "/v1/profiles/user_id:u-shared")["totals"]["events"] == 2
+
+
 def test_an_id_that_is_a_number_is_the_same_as_its_text(twin: Connection) -> None:
     post(twin, orjson.dumps({"batch": [{**event("number"), "userId": 40_817}, {**event("text"), "userId": "40817"}]}))
 
