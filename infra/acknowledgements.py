@@ -12,8 +12,9 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
 from infra.constructs.channel import BusConsumer
+from infra.constructs.machine import MapMachine
 from infra.stacks.capabilities import Capabilities
-from infra.stacks.segment import SegmentStack
+from infra.stacks.capability import CapabilityStack
 
 Finding = tuple[IConstruct, str, str]
 
@@ -34,6 +35,7 @@ BUS_QUEUE = "This is the dead-letter queue of the bus, which the rule does not l
 QUEUE_REDRIVE = "What fails stays in the queue and goes to its dead letters by the queue's own redrive policy."
 
 # Which prefixes of the bucket a function works on; the statements are in the stacks.
+IMPORTS = ("quarantine/", "importing/", "imports/")
 WORK = ("archive/", "archive-compact/", "nightly/")
 PREFIXES: dict[str, Sequence[str]] = {
     "CollectFunction": ("quarantine/",),
@@ -44,6 +46,11 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "ReplayFunction": WORK,
     "ReplayAdminFunction": WORK,
+    "ImportPlanFunction": IMPORTS,
+    "ImportPiecesFunction": ("quarantine/", "importing/"),
+    "ImportFinishFunction": IMPORTS,
+    "ImportDroppedFunction": IMPORTS,
+    "ImportAdminFunction": ("quarantine/", "importing/"),
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,
     "SegmentAdminFunction": WORK,
@@ -74,8 +81,11 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
     yield parts.collect.route, "AwsSolutions-APIG4", NO_AUTHORIZER
     for route in parts.collect.hook_routes:
         yield route, "AwsSolutions-APIG4", NO_HOOK_AUTHORIZER
-    yield from _nightly(parts.segment, files)
     yield parts.unify.replays.policy, ANY_RESOURCE, MACHINE
+    yield from _machine(parts.segment, parts.segment.nightly, f"{files}/nightly/*")
+    yield from _machine(parts.collect, parts.collect.imports, f"{files}/importing/*")
+    admin = parts.segment.functions["SegmentAdminFunction"].policy
+    yield admin, f"AwsSolutions-IAM5[Resource::{_executions(parts.segment, parts.segment.nightly)}]", EXECUTIONS
     for _, capability in parts.named():
         yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
         for name, function in capability.functions.items():
@@ -89,11 +99,12 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
                 yield child.mapping, "Serverless-LambdaEventSourceMappingDestination", QUEUE_REDRIVE
 
 
-def _nightly(capability: SegmentStack, files: str) -> Iterator[Finding]:
-    machine = capability.get_logical_id(capability.nightly.machine.node.default_child)  # type: ignore[arg-type]
-    execution = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
-    yield capability.nightly.policy, ANY_RESOURCE, MACHINE
-    yield capability.nightly.policy, f"AwsSolutions-IAM5[Resource::{files}/nightly/*]", PREFIX
-    yield capability.nightly.children_policy, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS
-    admin = capability.functions["SegmentAdminFunction"].policy
-    yield admin, f"AwsSolutions-IAM5[Resource::{execution}]", EXECUTIONS
+def _machine(capability: CapabilityStack, machine: MapMachine, items: str) -> Iterator[Finding]:
+    yield machine.policy, ANY_RESOURCE, MACHINE
+    yield machine.policy, f"AwsSolutions-IAM5[Resource::{items}]", PREFIX
+    yield machine.children_policy, f"AwsSolutions-IAM5[Resource::{_executions(capability, machine)}]", EXECUTIONS
+
+
+def _executions(capability: CapabilityStack, machine: MapMachine) -> str:
+    name = capability.get_logical_id(machine.machine.node.default_child)  # type: ignore[arg-type]
+    return f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{name}.Name>:*"

@@ -18,6 +18,7 @@ from infra.parameters import Parameters
 from infra.stacks.access import budgets, items, list_objects, objects, quarantine, read_control, read_stream
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
+from infra.stacks.files import add_imports
 
 SDK_HEADERS = (
     *("authorization", "content-type", "content-encoding", "x-retry-count", "anonymousid", "sentat"),
@@ -43,6 +44,7 @@ class CollectStack(CapabilityStack):
         self._archive()
         self._admin()
         self._plans()
+        self.imports = add_imports(self)
 
     def _ingest(self) -> None:
         data = self.data

@@ -21,6 +21,7 @@ ROLES = ("viewer", "marketer", "analyst", "engineer", "privacy", "admin")
 EXPIRY_DAYS = {
     "quarantine/": 90,
     "imports/": 14,
+    "importing/": 14,
     "exports/": 7,
     "matching/": 14,
     "nightly/": 14,
@@ -44,6 +45,12 @@ class DataStack(cdk.Stack):
         self.stream = self._stream()
         self.logs_bucket = self._bucket("AccessLogs", logs=None, expiry={"": 90})
         self.bucket = self._bucket("Files", logs=self.logs_bucket, expiry=EXPIRY_DAYS)
+        # the bus of the account learns of new objects: files to import
+        files: s3.CfnBucket = self.bucket.node.default_child  # pyright: ignore[reportAssignmentType]
+        files.add_property_override(
+            "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled",  # pure CloudFormation, no helper
+            True,
+        )
         self.bus_failed = dead_letters(self, "BusFailed")
         self.bus = events.EventBus(self, "Bus", description="Hoso events", dead_letter_queue=self.bus_failed)
         self.bus_failed.add_to_resource_policy(

@@ -9,6 +9,7 @@ from contextvars import Context
 from importlib import import_module
 from typing import Any
 
+from infra.twin import memory
 from infra.twin.bus import Bus
 from infra.twin.courier import Courier
 from infra.twin.lambdas import Runtime
@@ -19,6 +20,7 @@ from infra.twin.registry import Deployment
 _core: Any = import_module("moto.core.models")
 _lambda: Any = import_module("moto.awslambda.models").LambdaBackend
 _sesv2: Any = import_module("moto.sesv2.responses").SESV2Response
+_notifications: Any = import_module("moto.s3.notifications")
 _states: Any = import_module("moto.stepfunctions.parser.models").StepFunctionsParserBackend
 _CONFIG = {"stepfunctions": {"execute_state_machine": True}}
 
@@ -72,6 +74,11 @@ def connected(
     def send_email(self: Any) -> str:
         return json.dumps({"MessageId": outbox.send(json.loads(self.body))})
 
+    def object_event(_account: str, event_name: Any, bucket: Any, key: Any) -> None:
+        told = bucket.name in deployment.notifying and event_name.value.startswith("s3:ObjectCreated:")
+        if told and not memory.restoring.get():
+            bus.put([_object_created(bucket.name, key)])
+
     start = _states.start_execution
 
     def start_execution(*args: Any, **kwargs: Any) -> Any:
@@ -82,12 +89,25 @@ def connected(
         _replaced(_lambda, "invoke", invoke),
         _replaced(_sesv2, "send_email", send_email),
         _replaced(_states, "start_execution", start_execution),
+        _replaced(_notifications, "send_event", object_event),
     ):
         events.on_put_events = bus.put
         try:
             yield
         finally:
             events.on_put_events = None
+
+
+def _object_created(bucket: str, key: Any) -> dict[str, Any]:
+    """The entry of an event ``Object Created`` (S3 user guide, "EventBridge event message structure")."""
+    held = {"key": key.name, "size": key.size, "etag": str(key.etag).strip('"'), "sequencer": "0"}
+    detail = {"version": "0", "bucket": {"name": bucket}, "object": held, "reason": "PutObject"}
+    return {
+        "Source": "aws.s3",
+        "DetailType": "Object Created",
+        "Detail": json.dumps(detail),
+        "Resources": [f"arn:aws:s3:::{bucket}"],
+    }
 
 
 @contextmanager

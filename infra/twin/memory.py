@@ -10,6 +10,7 @@ import base64
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -23,6 +24,8 @@ _kinesis: Any = import_module("moto.kinesis.models")
 _dynamodb: Any = import_module("moto.dynamodb.models")
 _sqs: Any = import_module("moto.sqs.models")
 _s3: Any = import_module("moto.s3.models")
+restoring: ContextVar[bool] = ContextVar("restoring", default=False)
+"""Whether this thread puts back what a former run had."""
 _states: Any = import_module("moto.stepfunctions.models")
 _PREFIX = 495_900_000_000_000 * 10**41
 """Kinesis numbers have 56 digits: moto's 1, 2, 3 … are shown above this base, so that they sort as text, too."""
@@ -310,8 +313,12 @@ def objects(bucket: str) -> list[Any]:
 
 
 def load_object(bucket: str, name: str, value: bytes, about: Mapping[str, Any]) -> None:
-    """Put an object back."""
-    key = _s3.s3_backends[ACCOUNT]["aws"].put_object(bucket, name, value)
+    """Put an object back; nobody is told of it."""
+    token = restoring.set(True)
+    try:
+        key = _s3.s3_backends[ACCOUNT]["aws"].put_object(bucket, name, value)
+    finally:
+        restoring.reset(token)
     for header, text in about["metadata"].items():
         key._metadata[header] = text
     key.last_modified = datetime.fromtimestamp(about["modified"], UTC).replace(tzinfo=None)

@@ -137,6 +137,8 @@ class Deployment:
     """TTL attribute by table name."""
     streams: list[str] = field(default_factory=list[str])
     buckets: list[str] = field(default_factory=list[str])
+    notifying: set[str] = field(default_factory=set[str])
+    """Buckets whose new objects are told to the default bus."""
     queues: dict[str, str] = field(default_factory=dict[str, str])
     """Queue URL by ARN."""
     machines: list[str] = field(default_factory=list[str])

@@ -68,6 +68,8 @@ def bucket(props: Props, resource: Resource, site: Site) -> Made:
     if versioning:
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": versioning})
     site.deployment.buckets.append(name)
+    if props.part("NotificationConfiguration").part("EventBridgeConfiguration").take("EventBridgeEnabled"):
+        site.deployment.notifying.add(name)
     site.deployment.names[_path(resource)] = name
     domain = f"{name}.s3.amazonaws.com"
     return Made(

@@ -7,10 +7,11 @@ from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from hoso.model.errors import NotFound, Transient
+from hoso.model.errors import Conflict, NotFound, Transient
 
 _EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_CHANGED = frozenset({"PreconditionFailed", "412", "NoSuchKey"})
 _TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "503", "500"})
 
 
@@ -49,6 +50,35 @@ class Objects:
                 raise NotFound("no such object") from error
             raise
         return cast("bytes", answer["Body"].read())
+
+    def size(self, key: str) -> tuple[int, str]:
+        """Bytes and version tag of an object. Raises ``NotFound``, ``Transient``."""
+        try:
+            answer = self._call("head_object", Key=key)
+        except ClientError as error:
+            if _code(error) in _ABSENT:
+                raise NotFound("no such object") from error
+            raise
+        return int(answer["ContentLength"]), str(answer["ETag"]).strip('"')
+
+    def ranges(self, key: str, step: int = 8 * 1024 * 1024) -> Iterator[bytes]:
+        """The bytes of an object in parts of ``step``, one call each: however slow the reader, no connection waits.
+
+        Raises:
+            NotFound: no such object.
+            Conflict: the object was replaced in between.
+            Transient: the bucket does not answer.
+        """
+        total, tag = self.size(key)
+        for first in range(0, total, step):
+            last = min(first + step, total) - 1
+            try:
+                answer = self._call("get_object", Key=key, Range=f"bytes={first}-{last}", IfMatch=tag)
+            except ClientError as error:
+                if _code(error) in _CHANGED:
+                    raise Conflict("the object was replaced while it was read") from error
+                raise
+            yield cast("bytes", answer["Body"].read())
 
     def keys(self, prefix: str, after: str = "") -> Iterator[str]:
         """Names under a prefix, in their order; those behind ``after`` if that is given."""

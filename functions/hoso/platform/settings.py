@@ -29,7 +29,7 @@ class Settings(BaseModel):
     bucket: str = ""
     bus: str = ""
     machine: str = ""
-    """ARN of the state machine that the function starts: nightly work, or replays."""
+    """ARN of the state machine that the function starts: nightly work, replays, or imports."""
     mail_from: str = ""
     mail_configuration_set: str = ""
     dead_letters: str = ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hoso.collect.events import TYPES
 from hoso.collect.imports import pos
 from hoso.collect.imports.mapping import EventRule, FieldRule, Mapped, Mapping, column_rule, finished, put, row_mapper
+from hoso.collect.imports.values import Local, instant
 from hoso.model.errors import InvalidInput
+from hoso.model.time import parse_instant
 
 Json = dict[str, Any]
 _MEMBERS = ("traits.", "properties.", "context.")
@@ -63,7 +65,8 @@ def layout_of(mapping: Mapping | None, columns: Sequence[str], source: str) -> L
         local = given.local
         return Layout("pos", lambda rows, into: pos.map_receipt(rows, source, local, into), pos.receipt_of)
     if name == "events":
-        return Layout("events", _each(lambda row, line, into: _event(row, line, into, source)))
+        local = given.local
+        return Layout("events", _each(lambda row, line, into: _event(row, line, into, source, local)))
     if name == "customers":
         given = given.model_copy(update={"events": [_customers(columns)]})
         return Layout("customers", _each(row_mapper(given, source)))
@@ -103,7 +106,7 @@ def _customers(columns: Sequence[str]) -> EventRule:
     return EventRule(type="identify", fields=fields)
 
 
-def _event(row: Json, line: int, into: Mapped, source: str) -> None:
+def _event(row: Json, line: int, into: Mapped, source: str, local: Local) -> None:
     """A row that is an event: as JSON, or with the paths of its members as columns; empty cells are absent."""
     if row.get("type") not in TYPES:
         into.problems.append((line, "unknown_type", f"type must be one of {', '.join(sorted(TYPES))}"))
@@ -116,4 +119,33 @@ def _event(row: Json, line: int, into: Mapped, source: str) -> None:
             put(event, name.split("."), value)
         else:
             event[name] = value
-    into.events.append(event if event.get("messageId") else finished(event, source))
+    try:
+        _own_time(event, local)
+    except ValueError:
+        into.problems.append((line, "bad_timestamp", "timestamp is no date and time (ISO 8601 or dd/MM/yyyy HH:mm)"))
+        return
+    named = event.get("messageId")
+    if type(named) is str and named:
+        into.events.append(event)
+    else:
+        event.pop("messageId", None)
+        into.events.append(finished(event, source))
+
+
+def _own_time(event: Json, local: Local) -> None:
+    """Let history keep its time: the clock of a sending long ago must not shift it, and what cannot be read is refused.
+
+    An export's ``timestamp`` is corrected already; ``originalTimestamp`` counts only where it stands alone.
+    """
+    originals: Json = {}
+    if "timestamp" in event and "originalTimestamp" in event:
+        originals["originalTimestamp"] = event.pop("originalTimestamp")
+    if "sentAt" in event:
+        originals["sentAt"] = event.pop("sentAt")
+    for name in ("timestamp", "originalTimestamp"):
+        if name in event and parse_instant(event[name]) is None:
+            originals[name], event[name] = event[name], instant(event[name], local)
+    if originals:
+        context = event.get("context")
+        held: Json = dict(cast("Json", context)) if type(context) is dict else {}
+        event["context"] = {**held, "original": originals}
