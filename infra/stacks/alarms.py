@@ -23,6 +23,7 @@ FIVE_MINUTES = Duration.minutes(5)
 BEHIND_MS = 60_000
 SLOW_MS = 3_000
 REFUSED_ADMIN_CALLS = 100
+MOST_METRICS = 10
 BAD_EVENTS = 100
 
 
@@ -86,9 +87,12 @@ class Alarms(Construct):
     def _production(self, parameters: Parameters) -> None:
         parts = self._parts
         for name, capability in parts.named():
-            # An alarm takes ten metrics at most: one per capability covers all its functions.
-            errors = {f"e{n}": function.errors for n, function in enumerate(capability.functions.values())}
-            self._alarm(f"{name}-failing", _sum(errors, "errors"), 0, periods=3)
+            # An alarm takes ten metrics at most: one per ten functions of a capability.
+            errors = [(f"e{n}", function.errors) for n, function in enumerate(capability.functions.values())]
+            for first in range(0, len(errors), MOST_METRICS):
+                some = dict(errors[first : first + MOST_METRICS])
+                more = f"-{first // MOST_METRICS + 1}" if first else ""
+                self._alarm(f"{name}-failing{more}", _sum(some, "errors"), 0, periods=3, runbook=f"{name}-failing")
         failed = parts.segment.nightly.machine.metric_failed(period=Duration.hours(1))
         self._alarm("nightly-failed", failed, 0)
         self._alarm("ingest-throttled", parts.collect.ingest.function.metric_throttles(period=FIVE_MINUTES), 0)
@@ -107,6 +111,7 @@ class Alarms(Construct):
         *,
         periods: int = 1,
         below: bool = False,
+        runbook: str = "",
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
         operators = cloudwatch.ComparisonOperator
@@ -118,7 +123,7 @@ class Alarms(Construct):
             evaluation_periods=periods,
             comparison_operator=operators.LESS_THAN_THRESHOLD if below else operators.GREATER_THAN_THRESHOLD,
             treat_missing_data=missing,
-            alarm_description=f"See {RUNBOOK}#{name}",
+            alarm_description=f"See {RUNBOOK}#{runbook or name}",
         )
         alarm.add_alarm_action(actions.SnsAction(self._topic))  # pyright: ignore[reportArgumentType]
 

@@ -1,4 +1,4 @@
-"""Files that become events: what is dropped into the bucket, what is handed in piece by piece, and the machine for both."""
+"""Files that become events: dropped into the bucket or handed in piece by piece, and the machine for both."""
 
 from __future__ import annotations
 

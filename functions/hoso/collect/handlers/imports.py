@@ -25,6 +25,7 @@ import orjson
 
 from hoso.collect.imports.store import Imports, import_id
 from hoso.collect.imports.work import MAPPING, REJECTS, SOURCE_MAPPING, Importer, new_record, wait_for_budget
+from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.write_keys import EVENTS_PER_MINUTE, KIND
 from hoso.model.errors import InvalidInput, NotFound
 from hoso.model.time import MINUTE_MS
@@ -176,6 +177,7 @@ def tools() -> Tools:
         objects=objects,
         stream=Stream(settings.stream, stream_client()),
         hash_of=lru_cache(maxsize=_KEPT_HASHES)(control.hasher(settings.workspace).identifier),
+        plan_of=PlansInUse(Table(settings.control_table, dynamodb), clock, settings.config_ttl_ms).of,
         spend=wait_for_budget(_budget(settings, control, clock)),
     )
     return Tools(settings.workspace, importer, control, Machine(settings.machine, client("stepfunctions")), clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -143,9 +144,28 @@ def _decoded(chunks: Iterable[bytes], encoding: str | None) -> Iterator[str]:
         sample += chunk
     name = encoding or encoding_of(sample, whole=len(sample) < _SAMPLE)
     decoder = codecs.getincrementaldecoder(name)("surrogateescape" if name.startswith(("utf-8", "cp")) else "replace")
+    texts = _composed if name.startswith("cp") else iter
+    yield from texts(_read(decoder, sample, stream, fault))
+
+
+def _read(
+    decoder: codecs.IncrementalDecoder, sample: bytes, stream: Iterator[bytes], fault: Exception | None
+) -> Iterator[str]:
     yield decoder.decode(sample)
     if fault is not None:
         raise fault
     for chunk in stream:
         yield decoder.decode(chunk)
     yield decoder.decode(b"", True)
+
+
+def _composed(texts: Iterator[str]) -> Iterator[str]:
+    """NFC, line by line: code page 1258 has letters and tones apart."""
+    rest = ""
+    for text in texts:
+        whole, end, rest = (rest + text).rpartition("\n")
+        yield unicodedata.normalize("NFC", whole) + end
+        if len(rest) > MAX_LINE:
+            yield rest
+            rest = ""
+    yield unicodedata.normalize("NFC", rest)

@@ -20,6 +20,7 @@ from hoso.collect.imports.rows import Row, format_of, parquet_rows, text_rows
 from hoso.collect.imports.store import Imports, pack
 from hoso.collect.intake import Hash, Sender, take
 from hoso.collect.parse import parse_batch
+from hoso.collect.plans import Plan
 from hoso.collect.quarantine import quarantine
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput, Transient
@@ -52,6 +53,7 @@ class Importer:
     stream: Stream
     hash_of: Hash
     spend: Spend = lambda _source, _events: None
+    plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
 
     def plan(self, name: str) -> Json:
         """Cut the dropped file into stored pieces; pieces that were handed in are left as they are.
@@ -104,14 +106,15 @@ class Importer:
 
     def _send(self, record: Json, found: Events) -> int:
         """Put the events on the stream through the intake of all events; what that refuses is added to the bad rows."""
-        sender = Sender(self.workspace, record["source"])
+        source: str = record["source"]
+        sender = Sender(self.workspace, source, plan=self.plan_of(self.workspace, source))
         accepted = 0
         for first in range(0, len(found.events), BATCH_EVENTS):
             raw = orjson.dumps({"batch": found.events[first : first + BATCH_EVENTS]})
             batch = parse_batch(raw)
             frame = Frame(record["at"], lambda: "")
             taken = take(raw, batch, frame, sender, self.hash_of)
-            self.spend(record["source"], taken.accepted)
+            self.spend(source, taken.accepted)
             self.stream.put(taken.records, PUT_BUDGET_S)
             accepted += taken.accepted
             found.bad += [
