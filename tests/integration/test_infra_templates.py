@@ -287,9 +287,27 @@ def test_machine_is_made_after_its_role_may_deliver_logs(dev: dict[str, Template
     policies = resources(dev, "AWS::IAM::ManagedPolicy")
     may_deliver = {name for name, policy in policies.items() if "logs:CreateLogDelivery" in json.dumps(policy)}
 
-    assert len(machines) == 2
+    assert len(machines) == 3
     for machine in machines:
         assert may_deliver & set(machine["DependsOn"])
+
+
+def test_large_files_go_through_a_distributed_map_with_retries_and_a_limit_of_failures(
+    dev: dict[str, Template],
+) -> None:
+    from infra.constructs.imports import STEPS, definition
+
+    states = definition({step: step for step in STEPS}, "bucket")["States"]
+    child = states["Pieces"]["ItemProcessor"]["States"]["DoPieces"]
+
+    assert states["Pieces"]["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+    assert 0 < states["Pieces"]["ToleratedFailurePercentage"] <= 5
+    assert states["Pieces"]["Catch"]
+    for task in (states["Plan"], states["Finish"], child):
+        assert task["Retry"][0]["MaxAttempts"] == 4
+        assert task["Catch"][0]["Next"] == "Failed"
+    (worker,) = (f for n, f in resources(dev, "AWS::Lambda::Function").items() if n.startswith("ImportPieces"))
+    assert worker["Properties"]["Timeout"] < 300
 
 
 def test_o6_functions_log_json_with_retention(dev: dict[str, Template]) -> None:
