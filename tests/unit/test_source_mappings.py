@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import random
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hoso.collect.sources import crm, marketo, salesforce
-from hoso.collect.sources.contract import Fact
+from hoso.collect.events import Frame
+from hoso.collect.intake import Sender, take
+from hoso.collect.parse import parse_batch
+from hoso.collect.sources import KINDS, crm, kind_of, marketo, salesforce
+from hoso.collect.sources.calls import stamp
+from hoso.collect.sources.contract import Delivery, Fact, HookSource
 from hoso.collect.sources.mapping import Mapping, mapped
 from hoso.collect.sources.presence import refuse_biometrics
 from hoso.collect.sources.reading import instant, number
 from hoso.collect.sources.vnpay import signed_strings
 from hoso.collect.sources.xml import parse_xml
 from hoso.model.errors import InvalidInput
+
+TABLES = Path(__file__).parent.parent / "fixtures" / "sources"
+NOW = 1_767_596_410_000
 
 # amounts and times
 
@@ -288,3 +298,74 @@ def test_rows_of_an_own_crm_say_nothing_of_consent_by_a_blank() -> None:
 
     assert [call["type"] for call in calls] == ["identify"]
     assert calls[0]["traits"] == {"email": "a@example.com"}
+
+
+# whatever genuine senders send
+
+
+POISON = [
+    None,
+    True,
+    0,
+    -1,
+    10**17,
+    1.5,
+    "",
+    "\0",
+    "null",
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "é" * 50,
+    "9" * 30,
+    10**19,
+    "2026-13-40",
+]
+
+
+def mutated(value: Any, chance: Any) -> Any:
+    """The value with members lost, added, repeated and of other types."""
+    if chance.random() < 0.12:
+        return chance.choice(POISON)
+    if isinstance(value, dict):
+        kept = {name: mutated(part, chance) for name, part in value.items() if chance.random() > 0.05}
+        return {**kept, "more": chance.choice(POISON)} if chance.random() < 0.1 else kept
+    if isinstance(value, list):
+        return [mutated(part, chance) for part in value] * chance.choice([1, 1, 2])
+    return value
+
+
+def damaged(text: str, chance: Any) -> str:
+    letters = list(text)
+    for _ in range(chance.randint(1, 6)):
+        letters[chance.randrange(len(letters))] = chance.choice('&=%<>"\\{}[]x0é\0')
+    return "".join(letters)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_s6_a_genuine_sender_may_send_anything_and_gets_events_or_a_typed_refusal(name: str) -> None:
+    table = json.loads((TABLES / f"{name}.json").read_text())
+    kind = kind_of(name)
+    assert kind is not None
+    how = kind.settings.model_validate(table["settings"]).model_dump(mode="json")
+    chance = random.Random(name)
+    good = [case for case in table["cases"] if case.get("events")]
+
+    for case in good * 6:
+        body, query = case.get("body", ""), case.get("query", "")
+        try:
+            raw = orjson.dumps(mutated(json.loads(body), chance))
+        except ValueError:
+            raw, query = (damaged(body, chance).encode(), query) if body else (b"", damaged(query, chance))
+        source = HookSource("main", name, name, how)
+        delivery = Delivery(source, case.get("method", "POST"), case.get("headers", {}), query, raw, NOW)
+        try:
+            told = [stamp(fact, name, name) for fact in kind.facts(delivery) if isinstance(fact, Fact)]
+        except InvalidInput:
+            continue
+        again = [stamp(fact, name, name) for fact in kind.facts(delivery) if isinstance(fact, Fact)]
+        assert told == again
+        batch = parse_batch(orjson.dumps({"batch": told}))
+        taken = take(b"", batch, Frame(NOW, str), Sender("main", name), lambda _kind, _value: "h")
+        assert {row.code for row in taken.rejected} <= {"invalid_timestamp", "event_too_large", "missing_id"}

@@ -22,6 +22,9 @@ MAX_NODES = 20_000
 """Values that the results for one record may hold together."""
 
 _MAX_BRANCHES = 3
+_MAX_INTEGER = 2**63
+"""JSON is written with whole numbers of 64 bits."""
+
 _BRANCHES = frozenset({"multi_select_list", "multi_select_dict"})
 _WRITING = frozenset({"join", "to_string"})
 _FUNCTIONS = frozenset(
@@ -153,6 +156,8 @@ def _bound(value: object) -> None:
         count += 1
         if count > MAX_NODES:
             raise InvalidInput("the mapping makes too much of the body", code="mapping_too_large")
+        if type(part) is int and abs(part) >= _MAX_INTEGER:
+            raise InvalidInput("the mapping makes a number with too many digits", code="number_too_long")
         if type(part) is dict:
             waiting.extend(cast("Json", part).values())
         elif type(part) is list:

@@ -138,7 +138,12 @@ class HookReception:
         accepted = 0
         if calls:
             self._spend(source, len(calls), delivery.now)
-            raw = orjson.dumps({"batch": calls})
+            try:
+                raw = orjson.dumps({"batch": calls})
+            except TypeError as error:  # a value that JSON cannot hold
+                fault = InvalidInput("the delivery cannot be written as events", code="unreadable")
+                self._keep(kind, delivery, [_bad(0, fault, _payload(delivery))])
+                raise fault from error
             frame = Frame(delivery.now, lambda: "")  # every call has its message id
             sender = Sender(source.workspace, source.key, plan=self.plan_of(source.workspace, source.key))
             taken = take(raw, parse_batch(raw), frame, sender, self.hasher(source.workspace))

@@ -79,8 +79,8 @@ def stored(delivery: Delivery, duplicate: bool) -> Reply:
 
 
 def refused(_delivery: Delivery, error: HosoError, _status: int) -> Reply:
-    """``-1`` for a wrong mac, which is not sent again; ``0`` for all else, which is."""
-    if isinstance(error, Unverified) and error.code == "bad_signature":
+    """``-1`` for a wrong or missing mac, which is not sent again; ``0`` for all else, which is."""
+    if isinstance(error, Unverified):
         return _answer(-1, "mac not equal")
     return _answer(0, error.code)
 
@@ -90,7 +90,7 @@ def _answer(code: int, message: str) -> Reply:
 
 
 def _data(delivery: Delivery) -> Json:
-    return as_object(json_value(str(json_object(delivery.body)["data"]).encode("utf-8", "surrogatepass")))
+    return as_object(json_value(str(json_object(delivery.body).get("data")).encode("utf-8", "surrogatepass")))
 
 
 def _key(told: Json) -> str:
