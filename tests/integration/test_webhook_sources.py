@@ -372,3 +372,20 @@ def test_a_refused_presence_leaves_no_trace_of_what_was_sent(place: HookWorld) -
     (entry,) = place.inner.quarantined()
     assert entry["code"] == "biometric_refused"
     assert "0.123456" not in str(entry)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_signatures_of_hubspot_without_a_time_are_taken_only_where_the_settings_say_so(
+    place: HookWorld, version: str
+) -> None:
+    path = place.source("crm", "hubspot", secrets={"signing": ["hubspot-secret"]})
+    middle = f"POSThttps://cdp.example.com{path}" if version == "v2" else ""
+    headers = {
+        "x-hubspot-signature-version": version,
+        "x-hubspot-signature": hashlib.sha256(f"hubspot-secret{middle}[]".encode()).hexdigest(),
+    }
+
+    assert place.deliver(path, "[]", headers=headers)["statusCode"] == 401
+    place.manage("PUT", "/crm", {"name": "crm", "kind": "hubspot", "settings": {"old_signatures": True}})
+    place.now += 31_000
+    assert place.deliver(path, "[]", headers=headers)["statusCode"] == 200
