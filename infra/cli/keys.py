@@ -102,12 +102,18 @@ def create_source(
     kind: Annotated[str, typer.Option(help="web, mobile or server: whose connection it is.")] = "server",
     name: Annotated[str, typer.Option(help="For people; the key if left out.")] = "",
     limit: LimitOption = 0,
+    consent: Annotated[
+        str, typer.Option("--consent", help="granted, denied or unset: what holds before a visitor was asked.")
+    ] = "unset",
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="NAME=granted or NAME=denied; may be repeated.")
+    ] = None,
     data: DataOption = None,
     url: UrlOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Make a source that sends with write keys, or change its settings."""
-    body: dict[str, Any] = {"name": name or source, "kind": kind}
+    body: dict[str, Any] = {"name": name or source, "kind": kind, "consent": _consent(consent, category or [])}
     if limit:
         body["events_per_minute"] = limit
     with connect(data, url) as connection:
@@ -150,6 +156,14 @@ def _keys(connection: Connection, source: str) -> Iterator[dict[str, Any]]:
                 "made": format_instant(key["at"]),
                 "revoked": None if gone is None else format_instant(gone),
             }
+
+
+def _consent(default: str, categories: list[str]) -> dict[str, Any]:
+    """The state of consent that a source's settings tell to sites and apps."""
+    pairs = [pair.rpartition("=") for pair in categories]
+    if not all(name and state for name, _, state in pairs):
+        raise CommandError("a category is NAME=granted or NAME=denied")
+    return {"default": default, "categories": {name: state for name, _, state in pairs}}
 
 
 def _told(made: dict[str, Any], json_: bool) -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli import keys
 from infra.cli.connection import Connection
 from infra.cli.serve import open_twin
 from tests.e2e.conftest import assert_permitted
@@ -164,14 +166,24 @@ BLIND: dict[str, dict[str, Any]] = {
     "jitsu": {"sdk": "jitsu", "blind": 2_500},
 }
 CONSENT = {"segment-consent": {"sdk": "segment-consent"}, "rudder-consent": {"sdk": "rudder-consent"}}
-STATE = {"default": "denied", "categories": {"analytics": "denied", "functional": "granted"}}
+STATE: dict[str, Any] = {"default": "denied", "categories": {"analytics": "denied", "functional": "granted"}}
 
 
 class Browsed:
     """What one Chromium did with all SDKs at the same time."""
 
     def __init__(self, twin: Connection, proxy: FaultProxy) -> None:
-        twin.call("PUT", "/v1/sources/asks-first", {"name": "asks first", "kind": "web", "consent": STATE})
+        told = [f"--category={name}={state}" for name, state in STATE["categories"].items()]
+        create = [
+            "create",
+            "asks-first",
+            "--kind=web",
+            f"--consent={STATE['default']}",
+            *told,
+            "--data",
+            str(twin.data),
+        ]
+        assert CliRunner().invoke(keys.app, create).exit_code == 0
         asks_first = twin.call("POST", "/v1/sources/asks-first/keys", {})["key"]
         common = {"url": proxy.url, "writeKey": twin.write_keys["local-web"], "events": []}
         scenarios = [
