@@ -25,6 +25,7 @@ from hoso.segment.timing import event_window
 from hoso.segment.values import getter, millionths, number, text
 from hoso.segment.zones import Zone
 
+MILLION = 1_000_000
 MOST_TRIES = 400
 """Choices of events that are tried to name one chain of a sequence; an answer without a name is still an answer."""
 
@@ -127,7 +128,8 @@ def _value(measure: Measure, values: list[Any], entries: Sequence[tuple[RuleEven
     if measure.agg == "count":
         return len(values)
     if measure.agg == "sum":
-        return sum(map(millionths, values)) / 1e6
+        total = sum(map(millionths, values))
+        return total // MILLION if total % MILLION == 0 else total / MILLION
     if measure.agg == "unique":
         return len(set(values))
     if isinstance(measure, Active):

@@ -8,6 +8,7 @@ query for each measure that needs a second level of grouping.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlglot import exp
 
@@ -37,7 +38,7 @@ from hoso.segment.sql.build import (
 )
 from hoso.segment.sql.comparisons import local_clock, number_sql, test_sql, where_sql, whole_days
 from hoso.segment.sql.dialect import Dialect
-from hoso.segment.sql.scopes import Columns, InPlace, Moment
+from hoso.segment.sql.scopes import Columns, InPlace, Moment, Scope
 from hoso.segment.timing import Bounds, event_window
 from hoso.segment.values import millionths
 from hoso.segment.zones import ALWAYS, NEVER, Zone
@@ -82,19 +83,44 @@ class EventScan:
         measure, op = rule.measure, rule.op
         if op is None:
             return number_sql("gt", 0, self._counted(fits, exp.Count(this=exp.Star())), integer)
-        if isinstance(measure, FirstLast):
-            return self._end(rule, measure, op, fits, zone)
-        if isinstance(measure, MostFrequent):
-            found = self._most_frequent(measure, fits)
-            return test_sql(op, rule.value, rule.ignore_case, InPlace(self.dialect, found), "", zone, self.as_of)
+        if isinstance(measure, (FirstLast, MostFrequent)):
+            found = (
+                self._end(measure, fits)
+                if isinstance(measure, FirstLast)
+                else InPlace(self.dialect, self._most_frequent(measure, fits))
+            )
+            return test_sql(op, rule.value, rule.ignore_case, found, "", zone, self.as_of)
         if measure.agg == "count":
             return self._count(op, rule, self._counted(fits, exp.Count(this=exp.Star())))
         if isinstance(measure, Active):
             return self._count(op, rule, self._active(measure, fits, bounds, zone))
         if measure.agg == "unique":
-            found = exp.Count(this=exp.Distinct(expressions=[self.columns.form(measure.of, "text")]))
-            return self._count(op, rule, self._counted(fits, found))
+            return self._count(op, rule, self._unique(measure.of, fits))
         return sure(self._of_numbers(measure, op, rule, fits))
+
+    def value(self, measure: Measure, where: Where | None, window: Any, zone: Zone) -> Sql:
+        """The value on the joined row of a person: sums in millionths, values of events as JSON, else numbers."""
+        bounds = event_window(window, zone).bounds(self.as_of)
+        fits = self.fits(where, bounds, zone)
+        if isinstance(measure, FirstLast):
+            return self._end(measure, fits).form("", "json")
+        if isinstance(measure, MostFrequent):
+            return self._most_frequent(measure, fits)
+        if measure.agg == "count":
+            return self._counted(fits, exp.Count(this=exp.Star()))
+        if isinstance(measure, Active):
+            return self._active(measure, fits, bounds, zone)
+        if measure.agg == "unique":
+            return self._unique(measure.of, fits)
+        if isinstance(measure, Percentile):
+            return self._percentile(measure, fits)
+        if measure.agg in ("sum", "avg"):
+            total, size = self._sum(measure.of, fits)
+            if measure.agg == "sum":
+                return call("COALESCE", total, integer(0))
+            numbers = cast(call("NULLIF", size, integer(0)), "DOUBLE")
+            return exp.Div(this=exp.Div(this=cast(total, "DOUBLE"), expression=double(1e6)), expression=numbers)
+        return self._extreme(measure.agg, measure.of, fits)
 
     def fits(self, where: Where | None, bounds: Bounds, zone: Zone) -> Sql:
         """Which rows of the scan a condition looks at."""
@@ -143,16 +169,14 @@ class EventScan:
 
     def _of_numbers(self, measure: Measure, op: str, rule: EventMeasure, fits: Sql) -> Sql:
         assert not isinstance(measure, (Active, FirstLast, MostFrequent)) and measure.agg != "count"  # noqa: S101
-        number = self.columns.form(measure.of, "number")
         if measure.agg in ("sum", "avg"):
-            total = self._figure(filtered(exp.Sum(this=self.dialect.millionths(number)), fits))
+            total, size = self._sum(measure.of, fits)
 
             def literal(value: float) -> Sql:
                 return integer(millionths(float(value)))
 
             if measure.agg == "sum":
                 return number_sql(op, rule.value, call("COALESCE", total, integer(0)), literal)
-            size = self._figure(filtered(exp.Count(this=number.copy()), fits))
 
             def share(value: float) -> Sql:
                 return times(cast(literal(value), self.dialect.wide), size)
@@ -160,28 +184,40 @@ class EventScan:
             return both([compare("gt", call("COALESCE", size, integer(0)), integer(0)),
                          number_sql(op, rule.value, total, share)])  # fmt: skip
         if isinstance(measure, Percentile):
-            listed = self._figure(filtered(self.dialect.sorted_list(number), both([fits, present(number)])))
-            place = exp.IntDiv(
-                this=plus(times(integer(measure.p), self.dialect.length(listed)), integer(99)),
-                expression=integer(100),
-            )
-            found = self.dialect.entry(listed, cast(place, "BIGINT"))
-            return number_sql(op, rule.value, found, double)
-        pick = exp.Min if measure.agg == "min" else exp.Max
-        return number_sql(op, rule.value, self._figure(filtered(pick(this=number.copy()), fits)), double)
+            return number_sql(op, rule.value, self._percentile(measure, fits), double)
+        return number_sql(op, rule.value, self._extreme(measure.agg, measure.of, fits), double)
 
-    def _end(self, rule: EventMeasure, measure: FirstLast, op: str, fits: Sql, zone: Zone) -> Sql:
+    def _unique(self, of: str, fits: Sql) -> Sql:
+        return self._counted(fits, exp.Count(this=exp.Distinct(expressions=[self.columns.form(of, "text")])))
+
+    def _sum(self, of: str, fits: Sql) -> tuple[Sql, Sql]:
+        """The sum in millionths, and of how many numbers it is."""
+        number = self.columns.form(of, "number")
+        total = self._figure(filtered(exp.Sum(this=self.dialect.millionths(number)), fits))
+        return total, self._figure(filtered(exp.Count(this=number.copy()), fits))
+
+    def _extreme(self, agg: str, of: str, fits: Sql) -> Sql:
+        pick = exp.Min if agg == "min" else exp.Max
+        return self._figure(filtered(pick(this=self.columns.form(of, "number")), fits))
+
+    def _percentile(self, measure: Percentile, fits: Sql) -> Sql:
+        number = self.columns.form(measure.of, "number")
+        listed = self._figure(filtered(self.dialect.sorted_list(number), both([fits, present(number)])))
+        place = exp.IntDiv(
+            this=plus(times(integer(measure.p), self.dialect.length(listed)), integer(99)), expression=integer(100)
+        )
+        return self.dialect.entry(listed, cast(place, "BIGINT"))
+
+    def _end(self, measure: FirstLast, fits: Sql) -> Scope:
+        """The value in the first or last event that has one."""
         last = measure.agg == "last"
         if measure.of == "timestamp":
             pick = exp.Max if last else exp.Min
-            found = self._figure(filtered(pick(this=column(INSTANT)), fits))
-            scope = Moment(self.dialect, found)
-        else:
-            value = self.columns.form(measure.of, "json")
-            keys = [column(INSTANT), column(MESSAGE)]
-            aggregate = filtered(self.dialect.value_at_end(value, keys, last=last), both([fits, present(value)]))
-            scope = InPlace(self.dialect, self._figure(aggregate))
-        return test_sql(op, rule.value, rule.ignore_case, scope, "", zone, self.as_of)
+            return Moment(self.dialect, self._figure(filtered(pick(this=column(INSTANT)), fits)))
+        value = self.columns.form(measure.of, "json")
+        keys = [column(INSTANT), column(MESSAGE)]
+        aggregate = filtered(self.dialect.value_at_end(value, keys, last=last), both([fits, present(value)]))
+        return InPlace(self.dialect, self._figure(aggregate))
 
     def _active(self, measure: Active, fits: Sql, bounds: Bounds, zone: Zone) -> Sql:
         low = bounds[0] if bounds[0] > ALWAYS else -(1 << 60)
