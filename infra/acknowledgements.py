@@ -26,6 +26,7 @@ EXECUTIONS = "Executions are named by workspace and date at run time; the statem
 NO_AUTHORIZER = (
     "SDKs carry the write key in body, query or header; the function checks it on every route (security S1)."
 )
+CHECKED_INSIDE = "Segment's clients carry an access token as user name of Basic authentication; the function checks it."
 PLUS_TIER = "Threat protection of Cognito is a paid plan; sign-in needs a second factor and nobody signs up alone."
 LAST_QUEUE = "This is the queue of last resort; the runbook says how its messages are redriven."
 NO_HOOK_AUTHORIZER = (
@@ -87,6 +88,8 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
     admin = parts.segment.functions["SegmentAdminFunction"].policy
     yield admin, f"AwsSolutions-IAM5[Resource::{_executions(parts.segment, parts.segment.nightly)}]", EXECUTIONS
     for _, capability in parts.named():
+        for route in capability.opened:
+            yield route, "AwsSolutions-APIG4", CHECKED_INSIDE
         yield capability.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
         for name, function in capability.functions.items():
             if capability.parameters.tracing:

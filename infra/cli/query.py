@@ -1,11 +1,10 @@
-"""Commands that look: events, profile, sql, deliveries."""
+"""Commands that look: events, sql, deliveries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -19,7 +18,7 @@ _SAME_PICTURE_MS = 60_000
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (events, profile, sql, deliveries):
+    for command in (events, sql, deliveries):
         app.command()(command)
 
 
@@ -61,25 +60,6 @@ def stored_events(connection: Connection, limit: int = 0) -> Iterator[dict[str, 
             return
         after_ms, after_id = found[-1]["received_at"], found[-1]["message_id"]
         left = left - len(found) if left is not None else None
-
-
-def profile(
-    who: Annotated[str, typer.Argument(help="TYPE:VALUE, such as email:an@example.vn, or a profile id.")],
-    data: DataOption = None,
-    url: UrlOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """One person: traits with their source event, identifiers, totals, consent, segments, timeline."""
-    with connect(data, url) as connection:
-        found = connection.call("GET", f"/v1/profiles/{quote(who, safe='')}")
-    if json_:
-        show.value(found)
-        return
-    show.console.print(f"[bold]{found['profile_id']}[/bold]")
-    for part in ("identifiers", "traits", "totals", "consent", "segments"):
-        show.console.print(f"[bold]{part}[/bold]")
-        show.console.print_json(data=found.get(part))
-    show.rows(found.get("timeline", {}).get("items", []), ["timestamp", "event", "source", "message_id"], as_json=False)
 
 
 def sql(

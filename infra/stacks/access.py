@@ -58,6 +58,15 @@ def write_documents(data: DataStack, *kinds: str) -> list[iam.PolicyStatement]:
     ]
 
 
+def access_tokens(data: DataStack) -> iam.PolicyStatement:
+    """Make and revoke access tokens, audited."""
+    return allow(
+        ["dynamodb:PutItem"],
+        data.control.table_arn,
+        conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["accesstoken", "*#tokens", "*#audit"]}},
+    )
+
+
 def write_people(data: DataStack) -> list[iam.PolicyStatement]:
     """The one write path of people: all their items, with outbox rows and due entries."""
     return [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_apigatewayv2 as api
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -21,7 +22,8 @@ from infra.stacks.data import DataStack
 class CapabilityStack(cdk.Stack):
     """A stack of functions over the data stack.
 
-    ``functions`` holds them by logical name, ``routes`` those of the admin API by method and path, ``dead_letters``
+    ``functions`` holds them by logical name, ``routes`` those of the admin API by method and path, ``open_routes``
+    those without a JWT (``opened``: as they were made), ``dead_letters``
     the queues of last resort by what fills them.
     """
 
@@ -40,18 +42,24 @@ class CapabilityStack(cdk.Stack):
         self.parameters = parameters
         self.functions: dict[str, HosoFunction] = {}
         self.routes: dict[str, HosoFunction] = {}
+        self.open_routes: dict[str, HosoFunction] = {}
+        self.opened: list[api.HttpRoute] = []
         self.failed = dead_letters(self, "Failed")
         self.dead_letters: dict[str, sqs.Queue] = {"Failed": self.failed}
         self._core = [layer(self, "core")]
         self._all = [*self._core, layer(self, "analytics")] if analytics else self._core
 
-    def function(self, name: str, job: Job, routes: Sequence[str] = ()) -> HosoFunction:
-        """A function of this capability; ``routes`` are its method and path pairs of the admin API."""
+    def function(
+        self, name: str, job: Job, routes: Sequence[str] = (), open_routes: Sequence[str] = ()
+    ) -> HosoFunction:
+        """A function of this capability; ``routes`` are its method and path pairs of the admin API, ``open_routes``
+        those that come without a JWT: there the function checks a token of its own."""
         made = HosoFunction(
             self, name, job=job, layers=self._layers(job), parameters=self.parameters, dead_letters=self.failed
         )
         self.functions[name] = made
         self.routes |= dict.fromkeys(routes, made)
+        self.open_routes |= dict.fromkeys(open_routes, made)
         return made
 
     def bus_consumer(self, name: str, job: Job, **pattern: Any) -> BusConsumer:

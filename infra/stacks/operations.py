@@ -92,6 +92,14 @@ class OperationsStack(cdk.Stack):
                 http.add_routes(
                     path=path, methods=[api.HttpMethod(method)], integration=integrations[name], authorizer=authorizer
                 )
+            for route, function in capability.open_routes.items():
+                method, path = route.split(" ")
+                capability.opened += http.add_routes(
+                    path=path,
+                    methods=[api.HttpMethod(method)],
+                    integration=HttpLambdaIntegration(function.node.id, function.target),
+                    authorizer=api.HttpNoneAuthorizer(),
+                )
         ApiStage(self, "Admin", http=http, parameters=self._parameters, rate=50, burst=100)
         cdk.CfnOutput(self, "AdminUrl", value=http.api_endpoint, description="Host of the admin API")
         return http

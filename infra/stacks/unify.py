@@ -12,6 +12,7 @@ from infra.constructs.role import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
 from infra.stacks.access import (
+    access_tokens,
     budgets,
     every_table,
     items,
@@ -68,7 +69,12 @@ class UnifyStack(CapabilityStack):
                 handler="hoso.unify.handlers.profiles.handler",
                 description="Admin API: profiles, timelines, sessions, greetings, trait policies",
                 environment=every_table(data),
-                permissions=[*read_control(data), read_items(data.profiles), *write_documents(data, "traits")],
+                permissions=[
+                    *read_control(data),
+                    read_items(data.profiles),
+                    *write_documents(data, "traits"),
+                    access_tokens(data),
+                ],
             ),
             routes=[
                 "GET /v1/profiles/{id}",
@@ -78,8 +84,20 @@ class UnifyStack(CapabilityStack):
                 "GET /v1/host/{store}/greeting",
                 "GET /v1/traits/policies",
                 "PUT /v1/traits/policies",
+                "GET /v1/tokens",
+                "POST /v1/tokens",
+                "DELETE /v1/tokens/{prefix}",
             ],
         )
+        self.function(
+            "SpacesFunction",
+            Job(
+                handler="hoso.unify.handlers.spaces.handler",
+                description="Profiles in the shape of Segment's Profile API, for access tokens",
+                environment=every_table(data),
+                permissions=[*read_control(data), read_items(data.profiles)],
+            ),
+            open_routes=["GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"],
         self._replays()
 
     def _replays(self) -> None:

@@ -128,7 +128,7 @@ class Request:
     def cursor(self) -> Any:
         """The value that ``encode_cursor`` packed for the next page, None on the first. Raises ``InvalidInput``."""
         text = self.query.get("cursor")
-        return None if not text else _decode_cursor(text)
+        return None if not text else decode_cursor(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +197,17 @@ def encode_cursor(value: Any) -> str:
     return urlsafe_b64encode(orjson.dumps(value)).rstrip(b"=").decode()
 
 
-def status_of(error: HosoError) -> int:
-    """The HTTP status of a typed error."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def _decode_cursor(text: str) -> Any:
+def decode_cursor(text: str) -> Any:
+    """The value that ``encode_cursor`` packed. Raises ``InvalidInput`` for other text."""
     try:
         return orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
     except ValueError as error:
         raise InvalidInput("not a cursor of this list", hint="leave cursor out to start again") from error
+
+
+def status_of(error: HosoError) -> int:
+    """The HTTP status of a typed error."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 def _refusal(error: HosoError, request: Request) -> dict[str, Any]:

@@ -35,11 +35,12 @@ class Cursor(NamedTuple):
 class Wanted:
     """Which events of a timeline are asked for; what is empty or None does not restrict.
 
-    ``names`` are event names (``$page``, ``Order Completed``), ``types`` types of the tracking API; ``since`` and
-    ``until`` are UTC ms: since included, until not.
+    ``names`` and ``excluded`` are event names (``$page``, ``Order Completed``), ``types`` types of the tracking API;
+    ``since`` and ``until`` are UTC ms: since included, until not.
     """
 
     names: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     since: int | None = None
@@ -50,6 +51,7 @@ class Wanted:
         event = new.event
         return (
             (not self.names or event.name in self.names)
+            and event.name not in self.excluded
             and (not self.types or _type_of(event.name) in self.types)
             and (not self.sources or new.source in self.sources)
         )

@@ -12,8 +12,11 @@ from urllib.parse import unquote
 
 import orjson
 
+from hoso.govern.access_tokens import AccessTokens
 from hoso.model.errors import HosoError, InvalidInput, NotFound
 from hoso.model.time import format_instant, parse_instant
+from hoso.platform.aws import client
+from hoso.platform.dynamo import Table
 from hoso.platform.settings import Settings
 from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 from hoso.unify import past, relations, sessions, shown
@@ -126,6 +129,25 @@ def show_policies(request: Request) -> Json:
     return {**body, "revision": held.revision if held else 0}
 
 
+def list_tokens(request: Request) -> Json:
+    """The access tokens that read profiles, by their prefix."""
+    request.require("engineer", "privacy")
+    return {"items": _tokens().all(), "next": None}
+
+
+def new_token(request: Request) -> Json:
+    """A new access token: ``{"name"}``; shown only here."""
+    actor = request.require("engineer")
+    return _tokens().new(request.document.get("name"), actor.subject)
+
+
+def revoke_token(request: Request) -> Json:
+    """Take a token out of use."""
+    actor = request.require("engineer")
+    _tokens().revoke(request.path.get("prefix", ""), actor.subject)
+    return {"success": True}
+
+
 def put_policies(request: Request) -> Json:
     """Set how traits are merged: it holds from the next read on, for what was said before too."""
     request.require("engineer")
@@ -144,6 +166,9 @@ ROUTES = Router(
         "GET /v1/host/{store}/greeting": show_greeting,
         "GET /v1/traits/policies": show_policies,
         "PUT /v1/traits/policies": put_policies,
+        "GET /v1/tokens": list_tokens,
+        "POST /v1/tokens": new_token,
+        "DELETE /v1/tokens/{prefix}": revoke_token,
     }
 )
 
@@ -152,6 +177,13 @@ ROUTES = Router(
 def parts() -> Parts:
     """What this process works with."""
     return Parts(Settings.from_env(os.environ))
+
+
+@cache
+def _tokens() -> AccessTokens:
+    here = parts()
+    dynamo: Any = client("dynamodb")
+    return AccessTokens(Table(here.settings.control_table, dynamo), dynamo, here.clock, here.settings.workspace)
 
 
 def present(people: People, profile: Profile, wanted: Mapping[str, frozenset[str]] | None, now: int) -> Json:
