@@ -98,6 +98,7 @@ class UnifyStack(CapabilityStack):
                 permissions=[*read_control(data), read_items(data.profiles)],
             ),
             open_routes=["GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"],
+        )
         self._replays()
 
     def _replays(self) -> None:
