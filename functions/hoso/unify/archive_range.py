@@ -36,6 +36,7 @@ class Stored(NamedTuple):
     event: str
     ids: str
     body: str
+    sent_at: int | None
 
     @property
     def place(self) -> Place:
@@ -76,7 +77,7 @@ class ArchiveRange:
         for day in self.days():
             if place is not None and day < format_instant(place[0])[:10]:
                 continue
-            columns = f"{_ORDER}, ts, original_ts, event, ids, body"
+            columns = f"{_ORDER}, ts, original_ts, event, ids, body, sent_at"
             ask = f"SELECT {columns} FROM chosen ORDER BY {_ORDER} LIMIT {limit - len(found):d}"  # noqa: S608  constants
             found += [Stored(*row) for row in self._query(day, ask, place)]
             if len(found) >= limit:
@@ -106,8 +107,8 @@ class ArchiveRange:
 def records_of(
     workspace: str, events: Sequence[Stored], replay: str, hash_of: Callable[[str, str], str]
 ) -> Iterator[StreamRecord]:
-    """Partition keys and packed records, one per run of events of a source, a receipt and a hub, marked as a replay."""
-    for (received_at, source, kind, value), run in groupby(events, key=lambda one: one[:4]):
+    """Partition keys and packed records, marked as a replay: one per run of events that came together about one hub."""
+    for (received_at, source, kind, value, sent_at), run in groupby(events, key=_together):
         rows: list[Row] = [
             (one.message_id, one.ts, one.original_ts, one.event, orjson.loads(one.ids), orjson.loads(one.body))
             for one in run
@@ -115,9 +116,13 @@ def records_of(
         waiting = [rows]
         while waiting:
             part = waiting.pop()
-            raw = encode(workspace, source, received_at, (kind, value), part, {REPLAY: replay})
+            raw = encode(workspace, source, received_at, (kind, value), part, {REPLAY: replay}, (), sent_at)
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
             else:
                 yield f"{workspace}#{hash_of(kind, value)}", compress(raw)
+
+
+def _together(one: Stored) -> tuple[int, str, str, str, int | None]:
+    return one.received_at, one.source, one.hub_type, one.hub_value, one.sent_at
