@@ -195,6 +195,17 @@ def test_a_replay_takes_the_events_of_its_range_and_source_only(world: World) ->
     assert ArchiveRange(rewind.objects(), "main", Range(NOW, NOW + DAY + 1)).count()["total"] == 3
 
 
+def test_p2_a_range_keeps_the_message_ids_of_two_sources_apart(world: World) -> None:
+    for source in ("web", "server", "web"):
+        receive(world, [event(1)], source=source)
+
+    found = ArchiveRange(rewind.objects(), "main", Range(NOW, NOW + 1)).after(None, 10)
+    assert [(one.source, one.message_id) for one in found] == [
+        ("server", event(1)["messageId"]),
+        ("web", event(1)["messageId"]),
+    ]
+
+
 def test_pages_of_a_range_are_whole_and_each_event_comes_once(world: World) -> None:
     receive(world, [event(n) for n in range(50)])
     receive(world, [event(n) for n in range(50)])  # sent twice

@@ -98,7 +98,7 @@ class ArchiveRange:
             connection.execute(f"SET temp_directory = '{files[0].parent}'")
             statement = (
                 "WITH held AS (SELECT * FROM read_parquet($files) QUALIFY row_number() OVER "  # noqa: S608  constants
-                "(PARTITION BY message_id, hub_type, hub_value ORDER BY received_at) = 1), "
+                "(PARTITION BY source, message_id, hub_type, hub_value ORDER BY received_at) = 1), "
                 f"chosen AS (SELECT * FROM held WHERE {chosen}) {ask}"
             )
             return connection.execute(statement, {"files": [str(file) for file in files], **values}).fetchall()
