@@ -147,6 +147,12 @@ def doctor(data: DataOption = None, url: UrlOption = None, json_: JsonOption = F
         _check(checks, "admin API", lambda: bool(connection.call("GET", "/v1/sources")), "is the token still good?")
         _check(checks, "sources", lambda: bool(list(connection.pages("/v1/sources"))), "make one: PUT /v1/sources/web")
         _check(
+            checks,
+            "webhook sources have their secrets",
+            lambda: not any(item.get("missing") for item in connection.pages("/v1/webhook-sources")),
+            "hoso sources list, then hoso sources secret KEY",
+        )
+        _check(
             checks, "quarantine empty", lambda: not list(connection.pages("/v1/quarantine", 1)), "hoso quarantine list"
         )
         _check(

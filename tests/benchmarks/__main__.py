@@ -10,11 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import bench_collect, bench_consume, bench_imports, bench_segments, bench_shards, bench_twin
+from tests.benchmarks import (
+    bench_collect,
+    bench_consume,
+    bench_hooks,
+    bench_imports,
+    bench_segments,
+    bench_shards,
+    bench_twin,
+)
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "collect": bench_collect.measure,
     "consume": bench_consume.bench_consume,
+    "hooks": bench_hooks.measure,
     "shards": bench_shards.measure,
     "imports": bench_imports.measure,
     "segments": bench_segments.measure,
