@@ -15,6 +15,7 @@ from tests.benchmarks import (
     bench_consume,
     bench_hooks,
     bench_imports,
+    bench_plan,
     bench_segments,
     bench_shards,
     bench_twin,
@@ -22,6 +23,7 @@ from tests.benchmarks import (
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "collect": bench_collect.measure,
+    "plan": bench_plan.measure,
     "consume": bench_consume.bench_consume,
     "hooks": bench_hooks.measure,
     "shards": bench_shards.measure,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -18,7 +19,8 @@ _SHOWN_OPTIONS = 8
 def said(error: Any, root: str) -> str:
     """One fault (``jsonschema_rs.ValidationError``) as ``properties.price must be at least 0``."""
     kind: str = error.kind.name
-    place = path([root, *error.instance_path])
+    way: list[str | int] = error.instance_path
+    place = f"{root}.{shown_name(way[0])}" if len(way) == 1 and isinstance(way[0], str) else path([root, *way])
     words = _WORDS.get(kind)
     if kind == "falseSchema" and error.schema_path[-1:] == ["additionalProperties"]:
         words = _something_unexpected
@@ -37,6 +39,7 @@ def path(parts: list[str | int]) -> str:
     return text
 
 
+@lru_cache(maxsize=4_096)
 def shown_name(name: str) -> str:
     """A property's name, or ``…`` where it may be a value: names are sent by customers' devices too."""
     plain = len(name) <= _MOST_NAME and _PLAIN_NAME.fullmatch(name) and not _DIGITS.search(name)

@@ -64,7 +64,9 @@ class Plan:
         except ValueError:  # text that is no Unicode
             return Fault(self.violation == "quarantine", "cannot be checked")
         root = "traits" if name in _TRAITS else "properties"
-        words = "; ".join(said(fault, root) for fault in faults[:_SHOWN_FAULTS])
+        words = said(faults[0], root)
+        if len(faults) > 1:
+            words = "; ".join([words, *(said(fault, root) for fault in faults[1:_SHOWN_FAULTS])])
         return Fault(self.violation == "quarantine", words + ("; …" if len(faults) > _SHOWN_FAULTS else ""))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -83,6 +83,8 @@ _OPAQUE = frozenset({"user_id", "anonymous_id", "device_id"})
 _CONTEXT_EVIDENCE = frozenset({"device", "traits", "externalIds", "externalId", "integrations"})
 """Members of ``context`` that can hold identifiers."""
 
+_no_evidence_in: Callable[[Any], bool] = _CONTEXT_EVIDENCE.isdisjoint
+
 _ABOUT_SOMEBODY_ELSE = re.compile(r"shar|invit|refer|gift|friend|recipient|forward", re.IGNORECASE)
 """Events whose ``properties.email`` or ``.phone`` is another person's (Segment: Product Shared, Invite Sent)."""
 
@@ -140,9 +142,10 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     anonymous, user = event.get("anonymousId"), event.get("userId")
     if user is None and type(anonymous) is str and "traits" not in event and "integrations" not in event:
         # most of the web's traffic: nothing that could hold another identifier
-        within, said = event.get("context"), event.get("properties")
+        within: Any = event.get("context")
+        said: Any = event.get("properties")
         if (
-            (type(within) is not dict or _CONTEXT_EVIDENCE.isdisjoint(cast("Json", within)))
+            (type(within) is not dict or _no_evidence_in(within))
             and (type(said) is not dict or not ("email" in said or "phone" in said))
             and config.keeps_anonymous_ids
         ):
