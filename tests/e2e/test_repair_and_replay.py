@@ -1,0 +1,121 @@
+"""By the command line on a twin: repair what was refused, rebuild from the archive, and nobody is sent anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from typer.testing import CliRunner, Result
+
+from infra.cli import samples, story
+from infra.cli.connection import Connection
+from infra.cli.main import app
+from infra.cli.receiver import Audience, audience
+from infra.cli.serve import open_twin
+from infra.cli.story import OLD_PRICE, Visitor, set_price, until
+from tests.e2e.conftest import assert_permitted
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connection, Audience]]:
+    """A twin with the documents of the sample store, and the ads audience that its webhook calls."""
+    folder = tmp_path_factory.mktemp("repair")
+    with (
+        open_twin(folder, port=0) as connection,
+        audience(story.SECRET, folder / "audience.ndjson") as sink,
+    ):
+        samples.load_documents(connection, sink.url, story.SECRET)
+        set_price(connection, OLD_PRICE)
+        yield connection, sink
+        assert_permitted(connection)
+
+
+@pytest.fixture
+def twin(shop: tuple[Connection, Audience]) -> Connection:
+    return shop[0]
+
+
+def hoso(twin: Connection, *words: str) -> Result:
+    return CliRunner().invoke(app, [*words, "--data", str(twin.data)])
+
+
+def test_what_was_refused_is_repaired_by_a_mapping_and_counted(twin: Connection) -> None:
+    event = {"type": "track", "userId": "repair-1", "messageId": "repair-1", "properties": {"name": "Paid"}}
+    body = {"batch": [event, {**event, "event": "Seen", "messageId": "repair-2"}]}
+    answer = twin.request("POST", "/v1/batch", json=body, auth=(twin.write_key(), "")).json()
+    assert [refused["code"] for refused in answer["rejected"]] == ["missing_event"]
+    mapping = ("--code", "missing_event", "--map", "merge(@, {event: properties.name})", "--json")
+
+    tried = hoso(twin, "quarantine", "repair", *mapping).stdout.splitlines()
+    assert json.loads(tried[0])["after"]["event"] == "Paid"
+    done = hoso(twin, "quarantine", "repair", *mapping, "--apply").stdout.splitlines()
+
+    assert json.loads(done[-1]) == {"matched": 1, "accepted": 1, "dry_run": False}
+    assert twin.drain(60)["stuck"] == []
+    assert twin.call("GET", "/v1/profiles/user_id:repair-1")["totals"]["events"] == 2
+    assert hoso(twin, "quarantine", "--json").stdout == ""
+    figures = json.loads(hoso(twin, "status", "--json").stdout)
+    assert figures["refused"]["code"]["missing_event"] == 1
+    assert figures["quarantined"]["stage"]["collect"] == 1
+
+
+def test_s3_keys_are_made_rotated_and_revoked_by_the_command_line(twin: Connection) -> None:
+    assert set(json.loads(hoso(twin, "keys", "--json").stdout)) >= {"local-web", "local-server", "admin"}
+    assert hoso(twin, "keys", "create", "till", "--kind", "server").exit_code == 0
+    first = json.loads(hoso(twin, "keys", "new", "till", "--json").stdout)
+    second = json.loads(hoso(twin, "keys", "rotate", "till", "--json").stdout)
+    assert hoso(twin, "keys", "revoke", "till", first["prefix"]).exit_code == 0
+    twin.request("POST", "/_twin/clock", json={"advance_ms": 60_000})
+
+    event = {"type": "track", "event": "E", "userId": "u"}
+    statuses = [twin.request("POST", "/v1/t", json=event, auth=(key["key"], "")).status_code for key in (first, second)]
+    assert statuses == [401, 200]
+
+
+def test_r48_people_are_restored_from_the_archive_and_no_channel_is_called(shop: tuple[Connection, Audience]) -> None:
+    twin, sink = shop
+    visitor = Visitor(twin, "restored@example.vn")
+    visitor.looks()
+    visitor.subscribes()
+    until(visitor.is_member, "enters the segment", 30)
+    assert twin.drain(60)["stuck"] == []
+    before, told = known(twin), len(sink.messages)
+    assert told > 0
+    compared = json.loads(hoso(twin, "replay", "--from", "2020-01-01T00:00:00Z", "--json").stdout)
+    assert compared["report"]["equal"], compared
+    empty(twin)
+    assert twin.request("GET", "/v1/profiles/email:restored@example.vn", headers=admin(twin)).status_code == 404
+
+    restored = hoso(twin, "replay", "--from", "2020-01-01T00:00:00Z", "--into", "live", "--restore", "--json")
+
+    assert restored.exit_code == 0, restored.stdout
+    assert twin.drain(60)["stuck"] == []
+    assert known(twin) == before
+    assert visitor.is_member()
+    assert len(sink.messages) == told
+    assert list(twin.pages("/v1/deliveries")) == []
+
+
+def known(twin: Connection) -> dict[str, Any]:
+    """The person without its memberships, whose times are those of the rebuild."""
+    shown = twin.call("GET", "/v1/profiles/email:restored@example.vn")
+    return {name: value for name, value in shown.items() if name != "segments"}
+
+
+def empty(twin: Connection) -> None:
+    """Lose the tables of people, announcements and deliveries."""
+    told = twin.request("GET", "/_twin/env").json()
+    session = botocore.session.Session()
+    session.set_credentials("twin", "twin")
+    client = session.create_client("dynamodb", region_name=told["region"], endpoint_url=told["aws_endpoint"])
+    for path, name in told["names"].items():
+        if path.rpartition("/")[2] in ("Profiles", "Outbox", "Delivery") and name in told["tables"].values():
+            for item in client.scan(TableName=name)["Items"]:
+                client.delete_item(TableName=name, Key={"pk": item["pk"], "sk": item["sk"]})
+
+
+def admin(twin: Connection) -> dict[str, str]:
+    return {"Authorization": f"Bearer {twin.token}"}
