@@ -6,7 +6,8 @@ import random
 from typing import Any
 
 from hoso.unify.evidence import Erasure, Evidence, Operation
-from hoso.unify.graph import resolve, strip
+from hoso.unify.facts import strip
+from hoso.unify.graph import resolve
 from hoso.unify.try_scenarios import Scenario, outcome, parse_scenario
 
 TYPES = {

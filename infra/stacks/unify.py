@@ -99,6 +99,7 @@ class UnifyStack(CapabilityStack):
             ),
             open_routes=["GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"],
         )
+        self._people()
         self._replays()
 
     def _replays(self) -> None:
@@ -153,4 +154,24 @@ class UnifyStack(CapabilityStack):
                 scratch_mb=4096,
             ),
             routes=["POST /v1/replays", "GET /v1/replays", "GET /v1/replays/{id}", "POST /v1/replays/{id}/stop"],
+        )
+
+    def _people(self) -> None:
+        data = self.data
+        self.function(
+            "PeopleFunction",
+            Job(
+                handler="hoso.unify.handlers.people.handler",
+                description="Admin API: why identifiers are one person, merge log, unmerge, block, allow",
+                environment=every_table(data),
+                permissions=[*read_control(data), *write_people(data), *write_documents(data, "audit")],
+                timeout_s=29,
+            ),
+            routes=[
+                "GET /v1/people/{id}/why",
+                "GET /v1/people/{id}/merges",
+                "POST /v1/people/{id}/unmerge",
+                "POST /v1/people/{id}/block",
+                "POST /v1/people/{id}/allow",
+            ],
         )

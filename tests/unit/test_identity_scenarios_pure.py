@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hoso.unify.evidence import Erasure, Evidence, Operation
-from hoso.unify.graph import gather, resolve, strip
+from hoso.unify.facts import strip
+from hoso.unify.graph import gather, resolve
 from hoso.unify.try_scenarios import Scenario, outcome, parse_scenario
 
 FILE = Path(__file__).parents[1] / "fixtures" / "identity" / "scenarios.json"

@@ -16,7 +16,7 @@ class Evidence(NamedTuple):
 
     ``ids`` are its identifiers beside the ``hub``; ``previous`` is what an alias call replaces (R12); ``name`` is the
     folded name of the person (``hoso.model.names.person_name``). ``ts`` is the event's time in UTC ms. ``silent``: it
-    comes from a replay, so that what it changes is announced to nobody.
+    comes from a replay, so that what it changes is announced to nobody. ``source`` is the key of the source.
     """
 
     event_id: str
@@ -26,6 +26,7 @@ class Evidence(NamedTuple):
     previous: Identifier | None = None
     name: str | None = None
     silent: bool = False
+    source: str = ""
 
 
 class Cut(NamedTuple):
@@ -70,7 +71,16 @@ class Probable(NamedTuple):
     score: float
 
 
-Operation = Cut | Restore | Apart | Erasure | Probable
+class Block(NamedTuple):
+    """An operator takes a value out of use for joining people, or lets it join again."""
+
+    record_id: str
+    ts: int
+    of: Identifier
+    on: bool
+
+
+Operation = Cut | Restore | Apart | Erasure | Probable | Block
 
 
 def pair(one: Identifier, other: Identifier) -> Pair:

@@ -18,9 +18,9 @@ from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Table
 from hoso.platform.ids import Hasher
-from hoso.unify.evidence import Apart, Cut, Erasure, Evidence, Operation, Restore
-from hoso.unify.graph import NAMES_KEPT, Beside, Facts, beside_links, named_by, strip
-from hoso.unify.identity_changes import decide
+from hoso.unify.evidence import Apart, Block, Cut, Erasure, Evidence, Operation, Restore
+from hoso.unify.facts import NAMES_KEPT, Beside, Facts, beside_links, named_by, strip
+from hoso.unify.identity_changes import Change, decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
 from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, passed_text, weaker_last
 from hoso.unify.identity_writes import Cause, IdentityWriter
@@ -97,21 +97,43 @@ class Identities:
                     found[one.hub] = pid
         moved: dict[Identifier, str] = {}
         for group in _groups(news, items):
-            moved |= self._decide(group, ())
+            change = self._decide(group, ())
+            if change is not None:
+                moved |= change.pids
         open_hubs = [one.hub for one in told if one.hub not in found and one.hub not in moved]
         for hub, item in self._read(open_hubs, consistent=False).items():
             found[hub] = (item or {}).get("p") or self.keys.profile(hub)
         return found | {hub: moved[hub] for hub in {one.hub for one in told} & moved.keys()}
 
-    def apply(self, record: Operation) -> None:
-        """Apply an operator's record or a probable link; a record id takes effect once.
+    def apply(self, *records: Operation, note: Item | None = None) -> Change:
+        """Apply an operator's records, or a probable link, at once; they take effect once per id of the first.
+
+        ``note`` (``by``, ``reason``, …) is kept with the record and in the merge log. Answers what changed; only the
+        profile ids (``pids``) when the record was applied before.
 
         Raises:
             Transient: as ``learn``.
             Conflict: the people concerned are too many for a live decision (code ``too_large``).
         """
-        if not self._decide((), (record,)):
-            raise Conflict("too many identifiers hang together here", code="too_large", hint="run a rebuild")
+        change = self._decide((), records, note)
+        if change is None:
+            raise _too_large()
+        return change
+
+    def preview(self, *records: Operation) -> Change:
+        """What records would change now; nothing is written. Raises as ``apply``."""
+        seeds = {one for record in records for one in _named(record)}
+        try:
+            component = self._reader.read(seeds, through=True)
+        except TooLarge as error:
+            raise _too_large() from error
+        except Unfinished as error:
+            raise Transient("this person is being merged right now") from error
+        return decide(component, (), records, self.config, self.keys)
+
+    def applied(self, record_id: str) -> Item | None:
+        """What is kept of an operator's record that took effect."""
+        return self._table.get(self.keys.record_key(record_id), consistent=True)
 
     def person_of(self, identifier: Identifier) -> str:
         """The profile id of an identifier now, strongly consistent. One that was never seen is a person of its own."""
@@ -130,15 +152,18 @@ class Identities:
             pid = (held or {}).get("p") or self.keys.profile(leader)
         raise NotFound("this profile id leads nowhere")
 
-    def facts_of(self, identifier: Identifier) -> Facts:
-        """What is stored of the component of an identifier, strongly consistent.
+    def facts_of(self, *identifiers: Identifier) -> Facts:
+        """What is stored of the component of identifiers, beyond shared values too; strongly consistent.
 
         Raises:
             TooLarge: the component is too large to be read at once.
             Unfinished: a move of identifiers has to be finished first.
             Conflict: it changed while it was read.
         """
-        return self._reader.read([identifier]).facts(self.config)
+        try:
+            return self._reader.read(identifiers, through=True).facts(self.config)
+        except TooLarge:
+            return self._reader.read(identifiers).facts(self.config)
 
     def people_of(self, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
         """The profile ids of many identifiers, strongly consistent; they may have moved on since (see ``load``)."""
@@ -151,14 +176,18 @@ class Identities:
         erased = {one: item["er"] for one, item in items.items() if item is not None and "er" in item}
         return strip(evidence, erased, self.config)
 
-    def _decide(self, told: Sequence[Evidence], records: Sequence[Operation]) -> dict[Identifier, str]:
-        """Decide and write, again when somebody was faster; empty when the component is too large."""
+    def _decide(
+        self, told: Sequence[Evidence], records: Sequence[Operation], note: Item | None = None
+    ) -> Change | None:
+        """Decide and write, again when somebody was faster; None when the component is too large."""
         seeds = {one for evidence in told for one in _all_of(evidence)} | {
             one for record in records for one in _named(record)
         }
-        cause = Cause.of(told, records)
+        if records and self._writer.is_applied(records[0].record_id):
+            return Change(pids={one: self.person_of(one) for one in seeds})
+        cause = Cause.of(told, records, note)
         unfinished: str | None = None
-        through = any(isinstance(record, Cut | Erasure) for record in records)
+        through = any(isinstance(record, Cut | Erasure | Block) for record in records)
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
@@ -169,16 +198,16 @@ class Identities:
                 change = decide(component, told, records, self.config, self.keys)
                 if change or records:
                     self._writer.write(component, change, cause)
-                return change.pids
+                return change
             except Unfinished as open_move:
                 unfinished = open_move.pid
             except TooLarge:
                 if not through:
-                    return {}
+                    return None
                 through = False
             except (Conflict, Transient):
                 if records and self._writer.is_applied(records[0].record_id):
-                    return {one: self.person_of(one) for one in seeds}
+                    return Change(pids={one: self.person_of(one) for one in seeds})
         raise Transient(f"identity was not settled in {ATTEMPTS} tries")
 
     def _read(self, wanted: Iterable[Identifier], *, consistent: bool) -> Items:
@@ -258,6 +287,10 @@ class Identities:
         return None
 
 
+def _too_large() -> Conflict:
+    return Conflict("too many identifiers hang together here", code="too_large", hint="run a rebuild")
+
+
 def _condensed(evidence: Sequence[Evidence]) -> list[Evidence]:
     """The same evidence with one entry per combination of identifiers at its first, and one at its last time."""
     first: dict[Any, Evidence] = {}
@@ -296,7 +329,7 @@ def _named(record: Operation) -> list[Identifier]:
         return [end for link in record.links for end in link]
     if isinstance(record, Apart):
         return [end for link in record.pairs for end in link]
-    if isinstance(record, Erasure):
+    if isinstance(record, Erasure | Block):
         return [record.of]
     return [record.a, record.b]
 

@@ -10,7 +10,8 @@ from typing import Any
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
 from hoso.platform.dynamo import Item
 from hoso.unify.evidence import Erasure, Evidence, Operation, Pair, pair
-from hoso.unify.graph import NAMES_KEPT, Clusters, Facts, anchor, cluster, mark, strip
+from hoso.unify.facts import NAMES_KEPT, Facts, mark, strip
+from hoso.unify.graph import Clusters, anchor, cluster
 from hoso.unify.identity_component import Component
 from hoso.unify.identity_items import IdentityKeys, Known, weaker_last
 
@@ -107,6 +108,7 @@ def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
     facts.aliases = {link for link in facts.aliases if not gone & set(link)}
     facts.probable = {link: score for link, score in facts.probable.items() if not gone & set(link)}
     facts.shared -= gone
+    facts.proofs = {link: proof for link, proof in facts.proofs.items() if not gone & set(link) or proof.ts > until}
     for one in gone:
         facts.names.pop(one, None)
     for one in affected:
@@ -153,16 +155,17 @@ def _difference(
             }
         if touched:
             change.touched.append(pid)
-            change.people[pid] |= _carried(component, pid, change)
+            change.people[pid] |= _carried(component, pid, change, keys)
     for pid in component.people.keys() - after.keys():
         leader = anchor(change.before[pid], config)
         change.tombstones[pid] = {"to": change.pids[leader], "a": list(leader)}
     return change
 
 
-def _carried(component: Component, pid: str, change: Change) -> Item:
+def _carried(component: Component, pid: str, change: Change, keys: IdentityKeys) -> Item:
     """What a person takes over from the profiles that end in it: memberships (the oldest of each segment, with its
-    reason), the pids under which they are listed (``ab``), the split id. ``dirty`` makes the next fold evaluate all."""
+    reason), the pids under which they are listed (``ab``), the split id. One that parts starts with copies, which
+    ``qm`` names. ``dirty`` makes the next fold evaluate all."""
     own = component.people.get(pid) or {}
     ended = sorted(
         other
@@ -183,12 +186,31 @@ def _carried(component: Component, pid: str, change: Change) -> Item:
         listed += [*item.get("ab", ()), *([other] if item.get("m") else ())]
         if "sp" in item and "sp" not in own:
             carried.setdefault("sp", item["sp"])
+    if own.get("sp", pid) not in {keys.profile(one) for one in change.after[pid]}:
+        carried["sp"] = pid  # it came from somebody who parted
+    if pid not in change.before:
+        for segment, (entry, reason) in _inherited(component, pid, change).items():
+            if segment not in memberships:
+                memberships[segment], reasons[segment] = entry, reason
+                carried.setdefault("qm", []).append(segment)
     if memberships:
         carried["m"] = memberships
         carried["mr"] = {segment: reasons[segment] for segment in memberships if segment in reasons}
     if listed:
         carried["ab"] = sorted(set(listed))
     return carried
+
+
+def _inherited(component: Component, pid: str, change: Change) -> dict[str, tuple[Any, Any]]:
+    """The memberships that a person who parts from another starts with, with their reasons: whoever was a member
+    together stays one without an entry of its own, until the next evaluation says otherwise."""
+    return {
+        segment: (entry, item.get("mr", {}).get(segment, [None, None]))
+        for other, members in sorted(change.before.items())
+        if other in change.after and members & change.after[pid]
+        for item in (component.people[other] or {},)
+        for segment, entry in item.get("m", {}).items()
+    }
 
 
 def _entries(
@@ -214,12 +236,30 @@ def _entries(
             probable={strong: score for strong, score in old.probable.items() if strong not in facts.seen},
             names=facts.names.get(one, {} if config.names else old.names),
             beside={key: times for key, times in old.beside.items() if key[0] not in facts.seen},
+            proofs={strong: proof for strong, proof in old.proofs.items() if strong not in facts.seen},
             shared=one in clusters.shared,
             whole=one in clusters.shared and one not in dropped and (old.whole or not old.shared),
+            blocked=one in facts.blocked,
             disputed=one in clusters.shared and one not in clusters.crowded,
             together=facts.together.get(one) if keeps_time else None,
             erased=erased.get(one),
         )
+    _hang(held, facts, clusters, config)
+    below = Counter(weaker_last(link, config)[0] for link in facts.links)
+    for one in clusters.shared & held.keys():
+        known = held[one]
+        listed = _listed(component, one, keys)
+        if max(len(known.links), below[one], listed) > KEPT_OF_SHARED or len(known.names) >= NAMES_KEPT:
+            known.whole = False
+    return held
+
+
+def _hang(held: dict[Identifier, Known], facts: Facts, clusters: Clusters, config: IdentityConfig) -> None:
+    """Put links, aliases, matches, cuts and apart pairs on their weaker ends, in place."""
+    for link, proof in facts.proofs.items():
+        if link in facts.links or link in facts.aliases or link in facts.probable:
+            strong, weak = weaker_last(link, config)
+            held[weak].proofs[strong] = proof
     for link, times in facts.links.items():
         strong, weak = weaker_last(link, config)
         held[weak].links[strong] = times
@@ -241,13 +281,6 @@ def _entries(
         strong, weak = weaker_last(link, config)
         if weak in held:
             held[weak].aparts.add(strong)
-    below = Counter(weaker_last(link, config)[0] for link in facts.links)
-    for one in clusters.shared & held.keys():
-        known = held[one]
-        listed = _listed(component, one, keys)
-        if max(len(known.links), below[one], listed) > KEPT_OF_SHARED or len(known.names) >= NAMES_KEPT:
-            known.whole = False
-    return held
 
 
 def _listed(component: Component, one: Identifier, keys: IdentityKeys) -> int:

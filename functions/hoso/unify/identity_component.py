@@ -9,7 +9,7 @@ from hoso.model.errors import Conflict
 from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.dynamo import Item, Table
 from hoso.unify.evidence import pair
-from hoso.unify.graph import Facts
+from hoso.unify.facts import Facts
 from hoso.unify.identity_items import IdentityKeys, Known, read_identifier
 
 MAX_IDENTIFIERS = 500
@@ -55,6 +55,10 @@ class Component:
             for strong, times in known.links.items():
                 if strong in self.known:
                     facts.links[pair(strong, weak)] = times
+            if known.blocked:
+                facts.blocked.add(weak)
+            for strong, proof in known.proofs.items():
+                facts.proofs[pair(strong, weak)] = proof
             for (strong, passed), times in known.beside.items():
                 if strong in self.known:
                     facts.beside[strong, weak, passed] = times

@@ -14,6 +14,7 @@ from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.dynamo import Item, Key
 from hoso.platform.ids import Hasher
 from hoso.unify.evidence import Pair
+from hoso.unify.facts import Proof
 
 TOGETHER, APART = 0, 1
 """Whether the two ends of a link are in one profile: the third figure of an entry in ``l``."""
@@ -50,7 +51,8 @@ class Known:
     """What the item of one identifier holds. ``pid`` is None where the identifier is its own singleton profile.
 
     ``whole``: of this shared value all links are kept, so that it can be told when it is shared no more;
-    ``disputed``: it is shared only because of names.
+    ``disputed``: it is shared only because of names. ``proofs``: the first
+    event behind each link, alias or match.
     """
 
     version: int = 0
@@ -63,6 +65,8 @@ class Known:
     aparts: set[Identifier] = field(default_factory=set[Identifier])
     names: dict[str, int] = field(default_factory=dict[str, int])
     beside: dict[Passed, tuple[int, int]] = field(default_factory=dict["Passed", "tuple[int, int]"])
+    proofs: dict[Identifier, Proof] = field(default_factory=dict["Identifier", "Proof"])
+    blocked: bool = False
     shared: bool = False
     whole: bool = False
     disputed: bool = False
@@ -87,6 +91,8 @@ class Known:
             aparts=_read(item.get("ap", ())),
             names=item.get("nm", {}),
             beside={read_passed(text): (times[0], times[1]) for text, times in item.get("bs", {}).items()},
+            proofs={read_identifier(text): Proof(*entry) for text, entry in item.get("pf", {}).items()},
+            blocked=bool(item.get("bl")),
             shared=bool(item.get("sh")),
             whole=item.get("sh") in (SHARED_WHOLE, DISPUTED),
             disputed=item.get("sh") == DISPUTED,
@@ -105,6 +111,8 @@ class Known:
             "ap": sorted(map(str, self.aparts)),
             "nm": self.names,
             "bs": {passed_text(*key): list(times) for key, times in self.beside.items()},
+            "pf": {str(other): list(proof) for other, proof in self.proofs.items()},
+            "bl": self.blocked or None,
             "sh": self._sharing if self.shared else None,
             "w": self.together,
             "er": self.erased,

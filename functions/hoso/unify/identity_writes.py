@@ -48,16 +48,19 @@ class Cause(NamedTuple):
     rule: str
     record_id: str | None
     silent: bool = False
+    source: str = ""
+    note: Item | None = None
 
     @classmethod
-    def of(cls, told: Sequence[Evidence], records: Sequence[Operation]) -> Cause:
+    def of(cls, told: Sequence[Evidence], records: Sequence[Operation], note: Item | None = None) -> Cause:
         """The cause of a decision on this evidence (its latest event) or record."""
         if records:
             record = records[0]
-            return cls(record.record_id, record.ts, type(record).__name__.lower(), record.record_id)
+            return cls(record.record_id, record.ts, type(record).__name__.lower(), record.record_id, note=note)
         latest = max(told, key=lambda one: (one.ts, one.event_id))
         silent = all(one.silent for one in told)
-        return cls(latest.event_id, latest.ts, "link" if latest.previous is None else "alias", None, silent)
+        rule = "link" if latest.previous is None else "alias"
+        return cls(latest.event_id, latest.ts, rule, None, silent, latest.source)
 
 
 class IdentityWriter:
@@ -87,7 +90,11 @@ class IdentityWriter:
         writes += self._history(component, change, bases, cause)
         if cause.record_id is not None:
             writes.append(
-                Put(self._table, _item(self._keys.record_key(cause.record_id), v=1, at=self._clock()), ABSENT)
+                Put(
+                    self._table,
+                    (cause.note or {}) | _item(self._keys.record_key(cause.record_id), v=1, at=self._clock()),
+                    ABSENT,
+                )
             )
         bumped = [one for pid in change.touched for one in change.after[pid]]
         moves = self._identifiers(component, change.moved)
@@ -243,12 +250,11 @@ class IdentityWriter:
         joins = [list(map(str, link)) for link in change.joins if set(link) <= members and _crosses(link, before)]
         digest = content_id(cause.id, pid, orjson.dumps(images, option=orjson.OPT_SORT_KEYS).decode(), *after)
         key = (self._keys.person_key(pid)[0], f"M#{cause.ts:015d}#{digest}")
-        return Put(
-            self._table,
-            _item(
-                key, rule=cause.rule, event=cause.id, links=joins, before=images, after={pid: after}, at=self._clock()
-            ),
-        )
+        told: Item = {"rule": cause.rule, "event": cause.id, "links": joins, "before": images, "after": {pid: after}}
+        if cause.source:
+            told["source"] = cause.source
+        by = (cause.note or {}).get("by")
+        return Put(self._table, _item(key, **told, at=self._clock()) | ({"by": by} if by else {}))
 
     def _announce(self, kind: str, pid: str, others: list[str], version: int, cause: Cause) -> Write:
         at = self._clock()

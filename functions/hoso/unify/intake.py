@@ -143,7 +143,7 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
             ids = tuple([Identifier(kind, value) for kind, value in event.ids])
             previous = alias_previous(body, config) if event.name == "$alias" else None
             name = person_name(body) if config.names else None
-            told = Evidence(event.message_id, event.ts, hub, ids, previous, name, silent)
+            told = Evidence(event.message_id, event.ts, hub, ids, previous, name, silent, delivery.record.source)
             held = ends.setdefault((ids, previous, name), [told, told])
             if (told.ts, told.event_id) < (held[0].ts, held[0].event_id):
                 held[0] = told

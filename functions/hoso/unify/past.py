@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from hoso.model.errors import Conflict
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
+from hoso.unify.facts import Facts
 from hoso.unify.fragments import Cold, Fragment, Hot, New, fold
-from hoso.unify.graph import Facts, anchor, cluster
+from hoso.unify.graph import anchor, cluster
 from hoso.unify.identity_component import TooLarge, Unfinished
 from hoso.unify.pages import events_of
 from hoso.unify.people import People
@@ -72,6 +73,7 @@ def facts_at(facts: Facts, at: int) -> Facts:
         names={
             one: told for one, names in facts.names.items() if (told := {n: ts for n, ts in names.items() if ts <= at})
         },
+        beside={key: (first, min(last, at)) for key, (first, last) in facts.beside.items() if first <= at},
         together={one: ts for one, ts in facts.together.items() if ts <= at},
     )
 

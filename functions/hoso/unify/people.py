@@ -18,8 +18,8 @@ from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.unify import computed
 from hoso.unify.computed import Computed
 from hoso.unify.everyone import everyone
+from hoso.unify.facts import Facts
 from hoso.unify.fragments import Fragment, New, cold_item, cold_of, hot_of
-from hoso.unify.graph import Facts
 from hoso.unify.history import rebuild_meters
 from hoso.unify.identities import Identities, PersonHeader
 from hoso.unify.profiles import Profile, merge, person_of, rule_state

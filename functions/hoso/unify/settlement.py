@@ -23,6 +23,8 @@ DUE_SHARDS = 8
 SLOT_MS = 300_000
 MOST_TRANSITIONS = 25
 """Changes in one transaction; a person with more gets them in further rounds."""
+_AFTER_MERGE = frozenset({"ab", "qm"})
+"""Attributes of a person that a merge or a parting leaves until everything was evaluated."""
 _OUTBOX_TTL_MS = 7 * DAY_MS
 _DUE_TTL_MS = 7 * DAY_MS
 
@@ -75,6 +77,7 @@ def settle(
     reasons = dict(person.reasons)
     version = person.version + 1
     answer = Settlement(person)
+    quiet: frozenset[str] = frozenset(person.rest.get("qm", ()))
     changed = False
     for key, verdict in sorted(_with_vanished(verdicts, person, revisions, every=every).items()):
         held = memberships.get(key)
@@ -99,11 +102,13 @@ def settle(
             del memberships[key]
             reasons.pop(key, None)
             answer.drops.append(member_key(workspace, person.pid, key))
+        changed = True
+        if not verdict.member and key in quiet:
+            continue  # it was a member only as part of the person from whom it parted: nobody was told that it entered
         kind = "segment.entered" if verdict.member else "segment.exited"
         answer.outbox.append(_announcement(workspace, person.pid, kind, key, revision, version, cause, at))
-        changed = True
     due = _due(person, verdicts, at, every=every)
-    cleaned = every and answer.complete and (person.dirty or "ab" in person.rest)
+    cleaned = every and answer.complete and (person.dirty or bool(_AFTER_MERGE & person.rest.keys()))
     if not (changed or cleaned or due != person.due):
         return None
     if due is not None and due != person.due:
@@ -112,9 +117,9 @@ def settle(
     if cleaned:
         former: list[str] = [*rest.get("ab", ())]
         answer.unlisted = [member_key(workspace, pid, key) for pid in former for key in person.memberships]
-        if former:
+        if former or quiet:
             answer.relisted = [member_item(workspace, person.pid, key, held) for key, held in memberships.items()]
-        rest = {name: value for name, value in rest.items() if name != "ab"}
+        rest = {name: value for name, value in rest.items() if name not in _AFTER_MERGE}
     answer.person = replace(
         person,
         version=version,
