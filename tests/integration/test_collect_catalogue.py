@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from hoso.collect import catalogue as rules
 from hoso.collect.catalogue import Summary
 from hoso.collect.handlers import archive, seen
 from hoso.collect.masks import masked
-from hoso.model.record import Event, Record, pack
+from hoso.model.record import Event, Record, compress, pack
 from hoso.platform.aws import client
 from tests.collect_world import NOW, World, track, world
 from tests.faults import Faults
@@ -214,6 +215,20 @@ def test_an_event_of_any_form_is_summed_up(place: World) -> None:
     odd: list[Any] = [None, "text", 3, [1, 2], {"": {"a.b": [[[1]]], "__proto__": {}}}, {"x": [{"y": [{"z": 1}]}] * 50}]
     keep(*(record(track(n, properties=content)) for n, content in enumerate(odd)))
     assert counts(place) == {"Product Viewed": len(odd)}
+
+
+@pytest.mark.parametrize("flag", [[[], "p", 1, "r"], [0, "p", 1, {}], [0], "text", 3, None])
+def test_r10_a_record_with_flags_of_another_form_is_a_bad_row_and_stops_nothing(place: World, flag: Any) -> None:
+    sound = record(track(2))
+    keep(record(track(1), flags=[flag]) if flag is not None else pack_raw({"f": 3}), sound)
+    assert counts(place) == {"Product Viewed": 1}
+    assert [entry["code"] for entry in place.quarantined()] == ["bad_record"]
+
+
+def pack_raw(more: dict[str, Any]) -> bytes:
+    """A record with other members than a record has."""
+    whole = {"v": 1, "w": "main", "s": "web", "r": NOW, "h": ["anonymous_id", "a"], "o": {}, "e": [], **more}
+    return compress(orjson.dumps(whole))
 
 
 def test_masks_keep_technical_values_and_hide_the_rest() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hoso.collect import plan_store
 from hoso.collect.handlers import plans
 from tests.collect_world import World, says, track, world
 from tests.faults import Faults
@@ -132,6 +133,15 @@ def test_a_source_follows_one_plan_at_most_and_is_free_once_it_is_let_go(place: 
 
     ask(place, PUT, {**small(), "sources": {}}, key="one")
     assert ask(place, PUT, small(), key="two")[0] == 200
+
+
+def test_two_plans_that_reach_for_a_source_at_once_do_not_both_get_it(
+    place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_store.PlanAdmin, "_check_free", lambda *_: None)  # both looked before either wrote
+    assert ask(place, PUT, small(), key="one")[0] == 200
+    assert ask(place, PUT, small(), key="two")[0] == 409
+    assert ask(place, GET, key="two")[0] == 404
 
 
 def test_flagged_events_are_stored_as_sent_with_the_violation_beside_them(place: World) -> None:

@@ -58,23 +58,23 @@ class Live:
         return Feed(items[:limit], complete)
 
     def _taken(self, source: str, limit: int) -> tuple[list[Json], bool]:
-        items: list[Json] = []
+        found: list[Record] = []
         complete = True
         for window in WINDOWS_S:
             tail = self._tail.read(self._stream_clock() - window * 1_000, _BUDGET_S)
-            items = [item for blob in tail.records for item in self._of_record(blob, source)]
+            found = [record for blob in tail.records for record in self._of_source(blob, source)]
             complete = tail.complete
-            if len(items) >= limit or not complete:
+            if sum(len(record.events) for record in found) >= limit or not complete:
                 break
-        return items, complete
+        return _newest(found, limit), complete
 
-    def _of_record(self, blob: bytes, source: str) -> Iterator[Json]:
+    def _of_source(self, blob: bytes, source: str) -> Iterator[Record]:
         try:
             record = unpack(blob)
         except InvalidInput:
             return
         if record.source == source and record.workspace == self._workspace:
-            yield from shown_record(record)
+            yield record
 
     def _refused(self, source: str, limit: int) -> list[Json]:
         items: list[Json] = []
@@ -98,6 +98,16 @@ class Live:
             names = islice(self._objects.keys(folder, after=f"{folder}{since:013d}"), _MAX_LISTED)
             for name in reversed(list(names)):
                 yield name.rpartition("/")[2].removesuffix(".json")
+
+
+def _newest(records: list[Record], limit: int) -> list[Json]:
+    """The newest events, as many as are asked for; only these are put into shapes."""
+    items: list[Json] = []
+    for record in sorted(records, key=lambda record: record.received_at, reverse=True):
+        if len(items) >= limit:
+            break
+        items += shown_record(record)
+    return items[:limit]
 
 
 def shown_record(record: Record) -> Iterator[Json]:

@@ -167,13 +167,19 @@ def unpack(blob: bytes) -> Record:
             hub=(kind, value),
             origin=raw["o"],
             events=[Event(*row) for row in raw["e"]],
-            flags=[(place, plan, revision, reason) for place, plan, revision, reason in raw.get("f", ())],
+            flags=[_flag(*flag) for flag in raw.get("f", ())],
             sent_at=raw.get("t"),
         )
     except InvalidInput:
         raise
     except Exception as error:
         raise InvalidInput(f"not a packed record: {type(error).__name__}", code="bad_record") from error
+
+
+def _flag(place: object, plan: object, revision: object, reason: object) -> Flag:
+    if not (type(place) is int and type(plan) is str and type(revision) is int and type(reason) is str):
+        raise InvalidInput("not a packed record: a flag", code="bad_record")
+    return place, plan, revision, reason
 
 
 class _Tools(threading.local):
