@@ -200,3 +200,19 @@ def test_unsubscribing_at_mailchimp_withdraws_consent(hoso: Connection) -> None:
     assert hoso.drain(60)["stuck"] == []
     consent = hoso.call("GET", "/v1/profiles/email:an.chimp@example.com")["consent"]
     assert consent["marketing/email"]["state"] == "denied"
+
+
+def test_the_command_shows_what_to_give_to_the_sender_and_exchanges_secrets(hoso: Connection) -> None:
+    def says(*words: str) -> str:
+        done = CliRunner().invoke(app, ["sources", *words, "--data", str(hoso.data)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    url = command(hoso, "put", "bot", "--kind", "chatbot")["addresses"][0]["url"]
+    assert "hoso sources secret bot" in says("show", "bot")
+    made = command(hoso, "secret", "bot")
+    assert url in says("show", "bot")
+    assert made["secret"] not in says("show", "bot")
+    assert "success" in says("secret", "bot", "--revoke", made["id"])
+    assert "bot" in says("list")
+    assert command(hoso, "address", "bot")["url"] != url
