@@ -9,12 +9,16 @@ import json
 import time
 from typing import Any
 
+import pytest
 import requests
 from typer.testing import CliRunner
 
 from infra.cli.connection import Connection
 from infra.cli.main import app
 from infra.cli.query import stored_events
+
+# one process per function shows most: own environment, own role; a second twin would only cost time
+pytestmark = pytest.mark.parametrize("hoso", ["isolated"], indirect=True)
 
 SECRET = "TESTHASHSECRET0123456789ABCDEFGH"
 KEY2 = "test-key2-0123456789abcdefghijklm"
