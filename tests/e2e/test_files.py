@@ -46,6 +46,22 @@ def test_receipts_make_a_person_with_orders_whatever_the_notation_of_the_phone(
     assert send_import(hoso, file, "local-server", None)["known"]
 
 
+def test_what_events_tell_is_in_the_timeline_and_in_sql_and_not_in_the_event(hoso: Connection) -> None:
+    bot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+    context = {"userAgent": bot, "page": {"url": "https://x.vn/?utm_source=zalo&gclid=G"}}
+    event = {"type": "page", "userId": "seen-by-a-bot", "messageId": "bot-1", "context": context}
+    sent = hoso.request("POST", "/v1/batch", json={"batch": [event]}, auth=(hoso.write_key(), ""))
+    assert sent.status_code == 200
+    assert hoso.drain(60)["stuck"] == []
+    told = hoso.call("GET", "/v1/profiles/user_id:seen-by-a-bot/timeline")["items"][0]["derived"]
+    assert told["agent"]["bot"] is True
+    assert told["campaign"] == {"source": "zalo", "click_ids": {"gclid": "G"}}
+    query = "SELECT body, json_extract_string(derived, '$.agent.bot') AS bot FROM events WHERE message_id = 'bot-1'"
+    (row,) = hoso.call("POST", "/v1/sql", {"query": query, "limit": 5})["items"]
+    assert row["bot"] == "true"
+    assert json.loads(row["body"]) == event
+
+
 def test_a_file_of_many_pieces_goes_through_the_machine(hoso: Connection, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     event = {"type": "track", "event": "Seen", "userId": "many", "timestamp": "2026-01-05T00:00:00Z"}

@@ -202,3 +202,18 @@ def test_consent_is_evidence_and_never_inferred_from_a_blank() -> None:
     *_, said = mapped([{**person, "consent_marketing": "Không"}]).events
     assert (said["event"], said["timestamp"]) == ("Consent Updated", "2026-01-04T02:00:00.000Z")
     assert said["properties"] == {"purpose": "marketing", "state": "denied", "textVersion": "v3"}
+
+
+def test_bulk_files_of_crms_are_known_by_their_columns() -> None:
+    contact = {"Id": "003A", "Email": "an@x.vn", "SystemModstamp": "2026-01-05T07:00:00.000Z", "IsDeleted": "false"}
+    found = mapped([contact, {**contact, "Id": ""}])
+    assert found.events[0]["type"] == "identify"
+    assert found.events[0]["timestamp"] == "2026-01-05T07:00:00.000Z"
+    assert [(line, code) for line, code, _ in found.problems] == [(3, "missing_value")]
+    activity = {"marketoGUID": "g1", "leadId": "7", "activityDate": "2026-01-05T07:00:00Z", "activityTypeId": "1"}
+    (event,) = mapped([activity]).events
+    assert event["type"] == "track"
+    (lead,) = mapped(
+        [{"id": "7", "email": "an@x.vn", "updatedAt": "2026-01-05T07:00:00Z"}], {"layout": "marketo"}
+    ).events
+    assert lead["type"] == "identify"

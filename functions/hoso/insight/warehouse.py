@@ -12,6 +12,7 @@ import orjson
 
 from hoso.insight.query import BadQuery, tables_of
 from hoso.insight.snapshot import COLUMNS, Row, owners
+from hoso.model.derived import derived
 from hoso.platform.objects import Objects
 
 MEMORY = "2GB"
@@ -70,11 +71,14 @@ class Warehouse:
             "CREATE VIEW placed AS SELECT stored.*, coalesce(by_type, hub_type) AS by_type, "
             "coalesce(by_value, hub_value) AS by_value FROM stored LEFT JOIN stand_in USING (source, message_id)"
         )
+        self._db.create_function("derived", _derived, ["VARCHAR"], "VARCHAR")
         hubs = self._db.execute("SELECT DISTINCT by_type, by_value FROM placed").fetchall()
         self._db.execute("CREATE TABLE owners (by_type VARCHAR, by_value VARCHAR, profile_id VARCHAR)")
         self._insert("owners", 3, owners(identities, hubs, alone))
         self._db.execute(
-            "CREATE VIEW events AS SELECT placed.* EXCLUDE (by_type, by_value), owners.profile_id "
+            "CREATE VIEW events AS SELECT placed.* EXCLUDE (by_type, by_value), owners.profile_id, "
+            # computed only where a query asks for it
+            "derived(placed.body) AS derived "
             "FROM placed JOIN owners USING (by_type, by_value)"
         )
 
@@ -126,6 +130,14 @@ def fetch_archive(objects: Objects, workspace: str, folder: Path) -> list[Path]:
                 fresh.rename(file)
             files.append(file)
     return files
+
+
+def _derived(body: str) -> str:
+    """The JSON of what an event tells beyond its words."""
+    try:
+        return orjson.dumps(derived(orjson.loads(body))).decode()
+    except (ValueError, TypeError):
+        return "{}"
 
 
 def _plain(value: Any) -> Any:

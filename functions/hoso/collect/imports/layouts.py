@@ -10,7 +10,9 @@ from hoso.collect.events import TYPES
 from hoso.collect.imports import pos
 from hoso.collect.imports.mapping import EventRule, FieldRule, Mapped, Mapping, column_rule, finished, put, row_mapper
 from hoso.collect.imports.values import Local, instant
-from hoso.model.errors import InvalidInput
+from hoso.collect.sources import marketo, salesforce
+from hoso.model.errors import HosoError, InvalidInput
+from hoso.model.local_time import HOME_ZONE
 from hoso.model.time import parse_instant
 
 Json = dict[str, Any]
@@ -70,6 +72,8 @@ def layout_of(mapping: Mapping | None, columns: Sequence[str], source: str) -> L
     if name == "customers":
         given = given.model_copy(update={"events": [_customers(columns)]})
         return Layout("customers", _each(row_mapper(given, source)))
+    if name in ("salesforce", "marketo"):
+        return Layout(name, _each(_foreign(_bulk_mapper(name, given, columns, source), source)))
     if name == "mapped" and given.rules():
         return Layout("mapped", _each(row_mapper(given, source)))
     raise InvalidInput(
@@ -85,12 +89,39 @@ def _each(make: Callable[[Json, int, Mapped], None]) -> Callable[[Sequence[tuple
     return map_rows
 
 
+def _bulk_mapper(name: str, given: Mapping, columns: Sequence[str], source: str) -> Callable[[Json], list[Json]]:
+    """The function from a row of a CRM's bulk file to calls; ``object`` of the mapping names Salesforce's object."""
+    if name == "salesforce":
+        entity = given.object or "Contact"
+        return lambda row: list(salesforce.bulk_rows([row], entity, source))
+    rows = marketo.activity_rows if "marketoGUID" in columns else marketo.lead_rows
+    return lambda row: list(rows([row], source, zone=given.zone if given.zone != HOME_ZONE else "UTC"))
+
+
+def _foreign(calls: Callable[[Json], list[Json]], source: str) -> Callable[[Json, int, Mapped], None]:
+    def make(row: Json, line: int, into: Mapped) -> None:
+        try:
+            made = calls(row)
+        except HosoError as error:
+            into.problems.append((line, error.code, error.message))
+            return
+        if not made:
+            into.problems.append((line, "missing_value", "the row has no id"))
+        into.events += [finished(event, source) for event in made]
+
+    return make
+
+
 def _guess(columns: Sequence[str]) -> str:
     names = set(columns)
     if names >= pos.NEEDED:
         return "pos"
     if "type" in names and names & (_IDS | {"traits", "context"} | {n for n in names if n.startswith(_MEMBERS)}):
         return "events"
+    if {"Id", "SystemModstamp"} <= names:
+        return "salesforce"
+    if "marketoGUID" in names:
+        return "marketo"
     if any(_KNOWN_COLUMNS.get(name.strip().casefold(), ("", ""))[0] in _IDENTIFYING for name in columns):
         return "customers"
     return ""

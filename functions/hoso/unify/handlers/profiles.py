@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import orjson
 
 from hoso.govern.access_tokens import AccessTokens
+from hoso.model.derived import derived
 from hoso.model.errors import HosoError, InvalidInput, NotFound
 from hoso.model.time import format_instant, parse_instant
 from hoso.platform.aws import client
@@ -275,6 +276,6 @@ def _cursor(request: Request) -> Cursor | None:
 
 def _page(page: TimelinePage) -> Json:
     return {
-        "items": [shown.event(new) for new in page.events],
+        "items": [{**shown.event(new), "derived": derived(new.event.body)} for new in page.events],
         "next": encode_cursor(list(page.next)) if page.next else None,
     }
