@@ -92,6 +92,7 @@ def test_r24_a_batch_is_one_file_named_by_its_range_however_often_it_runs(place:
         "hub_type": "anonymous_id",
         "hub_value": "anon-1",
         "ids": '[["email","a@b.vn"]]',
+        "origin": "{}",
         "body": orjson.dumps(track(1)).decode(),
     }
 
@@ -125,6 +126,15 @@ def test_all_four_times_are_stored(place: World, tmp_path: Path) -> None:
 
     (name,) = names()
     assert [row["sent_at"] for row in rows(tmp_path, name)] == [NOW - 3, NOW - 7, NOW - 3]
+
+
+def test_what_the_connection_told_is_kept(place: World, tmp_path: Path) -> None:
+    place.send("/v1/t", track(1), key=place.source("app", "mobile"), headers={"User-Agent": "okhttp/5"})
+    (told,) = place.records()
+    archive.handler(kinesis(pack(told)), None)
+
+    (row,) = rows(tmp_path, names()[0])
+    assert orjson.loads(row["origin"]) == {"ip": "203.0.113.0", "user_agent": "okhttp/5"}
 
 
 def test_workspaces_and_days_have_files_of_their_own(place: World) -> None:

@@ -45,6 +45,7 @@ class Columns:
     hub_type: list[str] = field(default_factory=list[str])
     hub_value: list[str] = field(default_factory=list[str])
     ids: list[str] = field(default_factory=list[str])
+    origin: list[str] = field(default_factory=list[str])
     body: list[str] = field(default_factory=list[str])
 
     def add(self, record: Record, event: Event, body: str) -> None:
@@ -60,6 +61,7 @@ class Columns:
         self.hub_type.append(record.hub[0])
         self.hub_value.append(record.hub[1])
         self.ids.append(orjson.dumps(event.ids).decode() if event.ids else "[]")
+        self.origin.append(orjson.dumps(record.origin).decode() if record.origin else "{}")
         self.body.append(body)
 
 
@@ -157,6 +159,8 @@ def _day(record: Record) -> str:
         and _is_int(record.received_at)
         and (record.sent_at is None or _is_int(record.sent_at))
         and all(type(part) is str for part in record.hub)
+        and type(record.origin) is dict
+        and all(type(flag[0]) is int for flag in record.flags)
         and 0 <= record.received_at < 4_102_444_800_000
     )
     if not sound:

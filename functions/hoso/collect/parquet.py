@@ -35,6 +35,7 @@ def parquet_file(columns: Columns) -> Generator[BinaryIO, None, None]:
         "hub_type": np.array(columns.hub_type, dtype=object),
         "hub_value": np.array(columns.hub_value, dtype=object),
         "ids": np.array(columns.ids, dtype=object),
+        "origin": np.array(columns.origin, dtype=object),
         "body": np.array(columns.body, dtype=object),
     }
     with tempfile.TemporaryDirectory() as folder:

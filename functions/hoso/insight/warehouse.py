@@ -20,7 +20,8 @@ _ARCHIVE = ("archive", "archive-compact")
 _EVENTS = {
     **{"message_id": "VARCHAR", "type": "VARCHAR", "event": "VARCHAR"},
     **{"ts": "BIGINT", "original_ts": "BIGINT", "sent_at": "BIGINT", "received_at": "BIGINT"},
-    **{"source": "VARCHAR", "hub_type": "VARCHAR", "hub_value": "VARCHAR", "ids": "VARCHAR", "body": "VARCHAR"},
+    **{"source": "VARCHAR", "hub_type": "VARCHAR", "hub_value": "VARCHAR", "ids": "VARCHAR"},
+    **{"origin": "VARCHAR", "body": "VARCHAR"},
 }
 
 

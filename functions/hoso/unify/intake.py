@@ -158,7 +158,12 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
 def _is_record(record: Record) -> bool:
     kind, value = record.hub
     named = _text(record.workspace) and "#" not in record.workspace and _text(kind) and _text(value)
-    return named and type(record.source) is str and _instant(record.received_at) and bool(record.events)
+    marked = (
+        type(record.origin) is dict
+        and (record.sent_at is None or type(record.sent_at) is int)
+        and all(type(flag[0]) is int for flag in record.flags)
+    )
+    return named and marked and type(record.source) is str and _instant(record.received_at) and bool(record.events)
 
 
 def _fault_of_event(event: Event, record: Record, config: IdentityConfig) -> str | None:
