@@ -73,9 +73,25 @@ def test_a_file_of_many_pieces_goes_through_the_machine(hoso: Connection, tmp_pa
     assert hoso.call("GET", "/v1/profiles/user_id:many")["totals"]["events"] == count
 
 
-def test_a_file_dropped_into_the_bucket_is_imported(hoso: Connection) -> None:
+def bucket_of_the_twin() -> tuple[Any, str]:
     s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-    bucket = next(held["Name"] for held in s3.list_buckets()["Buckets"] if "files" in held["Name"])
+    return s3, next(held["Name"] for held in s3.list_buckets()["Buckets"] if "files" in held["Name"])
+
+
+def test_a_large_file_dropped_into_the_bucket_is_cut_by_the_machine(hoso: Connection) -> None:
+    s3, bucket = bucket_of_the_twin()
+    event = {"type": "track", "event": "Seen", "userId": "large", "timestamp": "2026-01-05T00:00:00Z"}
+    rows = [json.dumps({**event, "properties": {"n": n, "text": "x" * 20_000}}) for n in range(220)]
+    key = "imports/main/local-server/large.ndjson"
+    s3.put_object(Bucket=bucket, Key=key, Body="\n".join([*rows, "no JSON"]).encode())
+    report = until(hoso, "large.ndjson")
+    assert (report["status"], report["accepted"], report["codes"]) == ("done", 220, {"invalid_json": 1})
+    assert report["pieces"] == 3
+    assert json.loads(s3.get_object(Bucket=bucket, Key=key + ".rejects.ndjson")["Body"].read())["row"] == 221
+
+
+def test_a_file_dropped_into_the_bucket_is_imported(hoso: Connection) -> None:
+    s3, bucket = bucket_of_the_twin()
     text = "email;name\nbinh@example.vn;TrÇn V¨n B×nh\nno mail;X\n"
     s3.put_object(Bucket=bucket, Key="imports/main/local-server/2026/customers.csv", Body=text.encode("utf-16"))
     report = until(hoso, "customers.csv")

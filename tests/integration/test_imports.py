@@ -18,7 +18,8 @@ from hoso.collect.handlers import import_admin, imports
 from hoso.collect.imports.pieces import cut, open_rows
 from hoso.collect.imports.rows import text_rows
 from hoso.collect.imports.store import pack
-from hoso.model.errors import InvalidInput
+from hoso.collect.imports.work import wait_for_budget
+from hoso.model.errors import InvalidInput, Transient
 from hoso.platform.aws import client
 from tests.collect_world import World, world
 
@@ -118,6 +119,8 @@ def test_a_piece_that_was_interrupted_is_done_again_with_the_same_time_and_ids(h
     hand_in(state["id"], RECEIPTS.encode())
     importer = imports.tools().importer
     importer.do_piece(state["id"], 1)
+    importer.do_piece(state["id"], 1)
+    assert len(here.events()) == 2
     key = f"importing/main/{state['id']}/result/000001.json"
     client("s3").delete_object(Bucket="bucket", Key=key)
     here.advance(3_600_000)
@@ -221,6 +224,22 @@ def test_events_of_files_are_held_against_the_rules_of_all_events(here: World) -
         (4, "event_too_large"),
     ]
     assert [row["payload"]["userId"] for row in here.quarantined()[0]["rows"]] == ["null", "u", "u"]
+
+
+def test_an_import_waits_for_its_sources_budget_and_gives_up_after_a_minute() -> None:
+    answers = iter([False, False, True])
+    pauses: list[float] = []
+    wait_for_budget(lambda _source, _events: next(answers), pauses.append)("till", 5)
+    assert pauses == [5, 5]
+    with pytest.raises(Transient):
+        wait_for_budget(lambda _source, _events: False, pauses.append)("till", 5)
+    assert sum(pauses[2:]) >= 60
+
+
+def test_a_file_in_another_workspaces_folder_is_left_alone(here: World) -> None:
+    assert "ignored" in drop("imports/other/till/a.csv", RECEIPTS.encode())
+    assert "ignored" in drop("imports/main/a.csv", RECEIPTS.encode())
+    assert here.events() == []
 
 
 def test_an_unknown_layout_names_the_way_out() -> None:
