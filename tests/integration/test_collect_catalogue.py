@@ -101,6 +101,13 @@ def test_p2_a_message_that_is_sent_or_replayed_again_counts_once(place: World) -
     keep(record(track(1), track(1)), record(track(1)), record(track(2)))
     keep(record(track(1)), record(track(2)), first=500)
     assert counts(place) == {"Product Viewed": 2}
+    assert properties(place)["n"]["count"] == 2
+
+
+def test_a_range_inside_another_is_not_read() -> None:
+    names = [f"catalogue/main/day=2026-01-01/{name}.json" for name in ("shard-0-5-9", "shard-0-1-9", "shard-0-1-3")]
+    others = [f"catalogue/main/day=2026-01-01/{name}.json" for name in ("shard-0-10-12", "shard-1-1-3")]
+    assert rules.outermost(names + others) == [names[1], *others]
 
 
 def test_r13_a_summary_that_was_not_stored_comes_with_the_range(place: World) -> None:
