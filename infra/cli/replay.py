@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(replay)
     app.command()(replays)
+    app.command()(duplicates)
 
 
 def replay(
@@ -73,6 +74,21 @@ def replays(
             return
         items = connection.pages("/v1/replays", limit)
         show.rows(items, ["id", "status", "into", "events", "aside", "source"], as_json=json_, title="replays")
+
+
+def duplicates(
+    since: FromOption,
+    until: ToOption = None,
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 50,
+) -> None:
+    """Messages that came under several identifiers in a range of at most 31 days: each copy counts where it came."""
+    with connect(data, url) as connection:
+        query = {"from": since, "to": until or _now(connection)}
+        items = connection.pages("/v1/duplicates", limit, **query)
+        show.rows(items, ["message_id", "same_content", "copies"], as_json=json_, title="duplicates")
 
 
 def _follow(connection: Connection, started: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

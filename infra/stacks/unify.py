@@ -153,7 +153,13 @@ class UnifyStack(CapabilityStack):
                 memory_mb=3538,
                 scratch_mb=4096,
             ),
-            routes=["POST /v1/replays", "GET /v1/replays", "GET /v1/replays/{id}", "POST /v1/replays/{id}/stop"],
+            routes=[
+                "POST /v1/replays",
+                "GET /v1/replays",
+                "GET /v1/replays/{id}",
+                "POST /v1/replays/{id}/stop",
+                "GET /v1/duplicates",
+            ],
         )
 
     def _people(self) -> None:

@@ -290,6 +290,19 @@ def test_one_shadow_at_a_time(world: World) -> None:
     assert ask("GET /v1/replays/{id}", id="r-1")[1]["status"] == "stopped"
 
 
+def test_p2_a_message_under_two_identifiers_is_found_in_the_archive(world: World) -> None:
+    receive(world, [event(1), event(2)])
+    world.now += 60_000
+    receive(world, [{**event(1), "userId": "u"}, event(2)])  # the same message after the login; a plain repeat
+
+    read = ArchiveRange(rewind.objects(), "main", Range(NOW, world.now + 1))
+    (found,) = read.copies(7 * DAY, "", 10)
+    assert (found.message_id, found.same_content) == ("m-1", False)
+    assert [copy["value"] for copy in found.found] == ["a", "u"]
+    assert read.copies(7 * DAY, "m-1", 10) == []
+    assert read.copies(59_999, "", 10) == []
+
+
 def test_r49_late_history_never_beats_newer_values(world: World) -> None:
     told = [
         {"type": "identify", "userId": "u", "messageId": f"i-{year}", "timestamp": f"{year}-06-01T00:00:00Z"}

@@ -44,6 +44,15 @@ class Stored(NamedTuple):
         return self.received_at, self.source, self.hub_type, self.hub_value, self.message_id
 
 
+class Copies(NamedTuple):
+    """One message id under several hubs; ``found`` are the copies in the order of their receipt, each with ``type`` and
+    ``value`` of its hub, ``received_at``, ``source`` and ``event``."""
+
+    message_id: str
+    same_content: bool
+    found: list[dict[str, Any]]
+
+
 class Range(NamedTuple):
     """Events received at or after ``since`` and before ``until`` (UTC ms), of one source or all (empty)."""
 
@@ -83,6 +92,39 @@ class ArchiveRange:
             if len(found) >= limit:
                 break
         return found
+
+    def copies(self, within_ms: int, after: str, limit: int) -> list[Copies]:
+        """Message ids that came under several hubs, by id, beginning after this one (decision 0028).
+
+        The copy received first is the event; the others count too, each in its own fragment, if they came within
+        ``within_ms`` of it.
+        """
+        names = [name for day in self.days() for name in self._archive.files(day)]
+        if not names:
+            return []
+        wanted = self._wanted
+        values = {"since": wanted.since, "until": wanted.until, "source": wanted.source, "after": after, "most": limit}
+        with local_copies(self._objects, names) as files, connect() as connection:
+            connection.execute(f"SET temp_directory = '{files[0].parent}'")
+            rows = connection.execute(
+                """
+                WITH held AS (
+                    SELECT message_id, hub_type, hub_value, received_at, source, event, md5(body) AS content
+                    FROM read_parquet($files)
+                    WHERE received_at >= $since AND received_at < $until AND message_id > $after
+                      AND ($source = '' OR source = $source)
+                    QUALIFY row_number() OVER (PARTITION BY message_id, hub_type, hub_value ORDER BY received_at) = 1
+                )
+                SELECT message_id, count(DISTINCT content) = 1,
+                       list({'type': hub_type, 'value': hub_value, 'received_at': received_at, 'source': source,
+                             'event': event} ORDER BY received_at, hub_type, hub_value)
+                FROM held GROUP BY message_id
+                HAVING count(*) > 1 AND max(received_at) - min(received_at) <= $within
+                ORDER BY message_id LIMIT $most
+                """,
+                {"files": [str(file) for file in files], "within": within_ms, **values},
+            ).fetchall()
+        return [Copies(message_id, same, found) for message_id, same, found in rows]
 
     def _query(self, day: str, ask: str, place: Place | None) -> list[tuple[Any, ...]]:
         wanted = self._wanted

@@ -33,6 +33,7 @@ from hoso.unify.consumer import Consumer
 from hoso.unify.rewind import STEP_S, Rewinder, Rewinds, shown
 
 MAX_RATE = 20_000
+_MOST_DAYS = 31
 
 
 class ReplayRequest(BaseModel):
@@ -122,12 +123,32 @@ def stop(request: Request) -> dict[str, Any]:
     return shown(rewinds(_settings().workspace).stop(request.path["id"]))
 
 
+def copies(request: Request) -> dict[str, Any]:
+    """Message ids of a range (``?from= &to=``, at most 31 days) that came under several identifiers: each copy counts
+    in the fragment of its own (decision 0028)."""
+    request.require("engineer", "privacy")
+    query, settings = request.query, _settings()
+    wanted = Range(_instant(query.get("from", "")), _instant(query.get("to", "")), query.get("source", ""))
+    if not 0 < wanted.until - wanted.since <= _MOST_DAYS * DAY_MS:
+        raise InvalidInput(f"a range has more than nothing and at most {_MOST_DAYS} days")
+    limit = request.limit()
+    within = settings.dedupe_days * DAY_MS
+    found = ArchiveRange(objects(), settings.workspace, wanted).copies(within, request.cursor or "", limit)
+    return {
+        "items": [
+            {"message_id": one.message_id, "same_content": one.same_content, "copies": one.found} for one in found
+        ],
+        "next": encode_cursor(found[-1].message_id) if len(found) == limit else None,
+    }
+
+
 ROUTES = Router(
     {
         "POST /v1/replays": start,
         "GET /v1/replays": listed,
         "GET /v1/replays/{id}": show,
         "POST /v1/replays/{id}/stop": stop,
+        "GET /v1/duplicates": copies,
     }
 )
 
