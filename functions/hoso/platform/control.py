@@ -99,16 +99,22 @@ class ControlStore:
         text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
         if held is not None and held["doc"] == text:
             return _document(kind, held)
-        revision = (held["v"] if held else 0) + 1
+        revision = (held["v"] if held else self._last_revision(workspace, kind, key)) + 1
         item = {"pk": pk, "sk": key, "v": revision, "at": self._clock(), "doc": text}
         history = {**item, "pk": f"{pk}#revisions", "sk": f"{key}#{revision:06d}"}
         fresh = _document(kind, item)
-        writes: list[Write] = [Put(self._table, item, at_version(revision - 1)), Put(self._table, history, ABSENT)]
+        unchanged = at_version(held["v"] if held else 0)
+        writes: list[Write] = [Put(self._table, item, unchanged), Put(self._table, history, ABSENT)]
         if beside is not None:
             writes += beside(_document(kind, held) if held else None, fresh)
         transact(self._client, writes)
         self._kept.pop((workspace, kind), None)
         return fresh
+
+    def _last_revision(self, workspace: str, kind: str, key: str) -> int:
+        """The newest revision of a document that may be out of use; 0 when there never was one."""
+        page = self._table.query(f"{workspace}#{kind}#revisions", f"{key}#", limit=1, reverse=True, consistent=True)
+        return page.items[0]["v"] if page.items else 0
 
     def delete(self, workspace: str, kind: str, key: str) -> None:
         """Take a document out of use; its revisions stay."""

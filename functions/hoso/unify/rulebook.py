@@ -12,6 +12,9 @@ from hoso.segment.check import check_references, leaves, read_segment
 from hoso.segment.language import EventMeasure, Everyone, HasId, InSegment, Segment, Sequence, Split
 from hoso.segment.live import LiveRules, compile_live
 from hoso.segment.states import segment_states
+from hoso.segment.traits.inline import inlined
+from hoso.segment.traits.language import ComputedTrait
+from hoso.segment.traits.store import definitions_in, trait_documents
 from hoso.unify.trait_policies import KEY, KIND, NO_POLICIES, PolicyOf, policies_in
 
 _IMPERSONAL = (EventMeasure, Sequence, Everyone, Split, HasId)
@@ -19,12 +22,14 @@ _IMPERSONAL = (EventMeasure, Sequence, Everyone, Split, HasId)
 
 class Book(NamedTuple):
     """The compiled rules of a workspace, the revision of each segment, and the segments that look at more than events
-    (traits, consent): only for these the cold items have to be read. ``policies`` say how traits are merged."""
+    (traits, consent): only for these the cold items have to be read. ``policies`` say how traits are merged,
+    ``definitions`` which are computed; conditions on named measures are written out in the rules."""
 
     rules: LiveRules
     revisions: Mapping[str, int]
     personal: frozenset[str]
     policies: PolicyOf
+    definitions: Mapping[str, ComputedTrait]
 
     def reads_profile(self, keys: frozenset[str] | None) -> bool:
         """Whether the evaluation of these segments (None: all) looks at traits or consent."""
@@ -48,19 +53,24 @@ class Rulebook:
         }
         paused = {key for key in documents if states.get(key) == "paused"}
         ruled = self._control.all(workspace, KIND).get(KEY)
+        defined = trait_documents(self._control, workspace)
         version = (
             ruled.revision if ruled else 0,
             *sorted((key, document.revision) for key, document in documents.items()),
             *sorted(paused),
+            *sorted((key, document.revision) for key, document in defined.items()),
         )
         held = self._books.get(workspace)
         if held is None or held[0] != version:
-            segments = _sound({key: found for key, document in documents.items() if (found := _segment(document))})
+            sound = _sound({key: found for key, document in documents.items() if (found := _segment(document))})
+            definitions = definitions_in(defined)
+            segments = {key: inlined(segment, definitions) for key, segment in sound.items()}
             book = Book(
                 compile_live(list(segments.values()), paused & segments.keys()),
                 {key: documents[key].revision for key in segments},
                 frozenset(key for key in segments if _is_personal(key, segments)),
                 _policies(ruled),
+                definitions,
             )
             held = self._books[workspace] = (version, book)
         return held[1]

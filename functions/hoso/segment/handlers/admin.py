@@ -21,10 +21,12 @@ from hoso.platform.web import Request, Router, answer, encode_cursor
 from hoso.segment.administration import Segments, shown_difference, shown_member
 from hoso.segment.check import check_references, read_segment
 from hoso.segment.describe import sentence
+from hoso.segment.handlers.traits import TRAIT_ROUTES
 from hoso.segment.language import Segment
 from hoso.segment.picture import Picture, Pictures
 from hoso.segment.preview import Difference, difference, preview
 from hoso.segment.runs import Runs
+from hoso.segment.traits.inline import inlined
 from hoso.segment.why import explain
 from hoso.unify.build import Parts
 from hoso.unify.lookup import person_named
@@ -79,9 +81,9 @@ def preview_segment(request: Request) -> Json:
     known = _segments().known(without=segment.key)
     check_references(segment, known)
     now = _parts().clock()
-    found = preview(
-        segment, known, _picture(now, fresh=asked.get("fresh") is True), now, history=bool(asked.get("history"))
-    )
+    picture = _picture(now, fresh=asked.get("fresh") is True)
+    history = bool(asked.get("history"))
+    found = preview(_written_out(segment), _all_written_out(known), picture, now, history=history)
     return {"sentence": sentence(segment), "sentence_vi": sentence(segment, "vi"), **found}
 
 
@@ -101,7 +103,8 @@ def compare_segment(request: Request) -> Json:
     known = segments.known(without=fresh.key)
     check_references(fresh, known)
     now = _parts().clock()
-    found = difference(former, fresh, known, _picture(now, fresh=asked.get("fresh") is True), now)
+    picture = _picture(now, fresh=asked.get("fresh") is True)
+    found = difference(_written_out(former), _written_out(fresh), _all_written_out(known), picture, now)
     return {"key": fresh.key, **shown_difference(found)}
 
 
@@ -109,13 +112,14 @@ def explain_member(request: Request) -> Json:
     """Why a person (``type:value``, or a profile id) is in a segment, or what keeps it out."""
     request.require("marketer", "analyst", "engineer", "privacy", "admin")
     parts, key = _parts(), request.path["key"]
-    segment = _segments().document(key)
     workspace = parts.settings.workspace
+    known = {segment.key: segment for segment in parts.people.book(workspace).rules.segments}
+    segment = known.get(key) or _segments().document(key)
     config = parts.identities(workspace).config
     profile = person_named(parts.people, config, workspace, unquote(request.path["id"]))
     now = parts.clock()
     events = list(islice(parts.people.rule_events(workspace, profile), MOST_EVENTS + 1))
-    found = explain(segment, _segments().known(), parts.people.person_state(profile), events[:MOST_EVENTS], now)
+    found = explain(segment, known, parts.people.person_state(profile), events[:MOST_EVENTS], now)
     held = profile.person.memberships.get(key)
     stored: Json | None = held and {
         "since": format_instant(held.since),
@@ -183,6 +187,7 @@ ROUTES = Router(
         "GET /v1/backfills/{name}": show_backfill,
         "POST /v1/previews": preview_segment,
         "POST /v1/differences": compare_segment,
+        **TRAIT_ROUTES,
         "POST /v1/nightly": start_nightly,
         "GET /v1/nightly/{name}": show_nightly,
     }
@@ -193,7 +198,19 @@ def _compare(former: Segment, fresh: Segment, known: Mapping[str, Segment]) -> D
     """What a new revision changes, by the people of the last night; None before the first."""
     now = _parts().clock()
     picture = _pictures().last(now)
-    return None if picture is None else difference(former, fresh, known, picture, now)
+    if picture is None:
+        return None
+    return difference(_written_out(former), _written_out(fresh), _all_written_out(known), picture, now)
+
+
+def _written_out(segment: Segment) -> Segment:
+    """The segment with its named measures written out, as the engines run it."""
+    parts = _parts()
+    return inlined(segment, parts.people.book(parts.settings.workspace).definitions)
+
+
+def _all_written_out(known: Mapping[str, Segment]) -> dict[str, Segment]:
+    return {key: _written_out(segment) for key, segment in known.items()}
 
 
 def _picture(now: int, *, fresh: bool) -> Picture:

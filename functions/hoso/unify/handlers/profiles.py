@@ -23,6 +23,7 @@ from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 from hoso.unify import past, relations, sessions, shown
 from hoso.unify.build import Parts
 from hoso.unify.greeting import greet
+from hoso.unify.live_traits import with_live
 from hoso.unify.lookup import MOST_AT_ONCE, Asked, find, find_many, read_asked
 from hoso.unify.people import People
 from hoso.unify.profiles import Profile
@@ -198,6 +199,9 @@ def present(people: People, profile: Profile, wanted: Mapping[str, frozenset[str
         for key in over & body["segments"].keys():
             if key in verdicts and not verdicts[key].member and not verdicts[key].spilled:
                 del body["segments"][key]
+    if "computed_traits" in body:
+        definitions = people.book(profile.workspace).definitions
+        body["computed_traits"] = with_live(people, profile, body["computed_traits"], definitions, now)
     if wanted is None or "relations" in wanted:
         body["relations"] = {
             "items": relations.as_json(relations.relations(people, profile)),
