@@ -24,6 +24,7 @@ from hoso.segment.check import read_segment
 from hoso.segment.lease import Lease, StaleRun
 from hoso.segment.live import LiveRules
 from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
+from hoso.segment.nightly_traits import TraitSteps, fresh_of
 from hoso.segment.person import Verdict
 from hoso.unify.people import People
 from hoso.unify.profiles import Profile, rule_state
@@ -51,6 +52,7 @@ class Nightly:
         self._people = people
         self._objects = objects
         self._lease = lease
+        self.traits = TraitSteps(people, objects, lease, clock)
         self._clock = clock
         self._bucket = bucket
 
@@ -98,6 +100,14 @@ class Nightly:
             for segment in book.rules.segments
         ]
         self._put(run, "segments.json", documents)
+        defined = [
+            {
+                "document": definition.model_dump(mode="json", by_alias=True, exclude_none=True),
+                "revision": book.trait_revisions[key],
+            }
+            for key, definition in sorted(book.definitions.items())
+        ]
+        self._put(run, "definitions.json", defined)
         with tempfile.TemporaryDirectory(prefix="hoso-") as folder:
             people, fragments = Path(folder) / "people.parquet", Path(folder) / "fragments.parquet"
             found = self._people.everyone(run["workspace"])
@@ -119,7 +129,8 @@ class Nightly:
         totals = Totals(members=dict.fromkeys(sorted(told), 0))
         keys = [run["prefix"] + name for name in ("people.parquet", "fragments.parquet")]
         with local_copies(self._objects, [*keys, *self._get(run, "archive.json")]) as (people, fragments, *events):
-            found = answers(segments, _instant(run), events, people, fragments, told)
+            fresh = fresh_of(self._objects, run)
+            found = answers(segments, _instant(run), events, people, fragments, told, fresh)
             work = _work(found, totals, revisions, lambda key: key not in paused if only is None else key in told)
             batches = self._put_batches(run, work, revisions)
         self._put(run, "batches.json", [{"key": key} for key in batches])
@@ -163,9 +174,13 @@ class Nightly:
             for figures, part in ((entered, result["entered"]), (exited, result["exited"])):
                 for segment, number in part.items():
                     figures[segment] = figures.get(segment, 0) + number
+        computed: Json = self.traits.published(run) if "traits" in run else {"stored": 0, "failed": []}
+        worked += computed["stored"] + len(computed["failed"])
+        failed += computed["failed"]
         report: Json = {
             **{name: run[name] for name in ("as_of", "workspace", "run", "token")},
             **totals,
+            "computed": computed["stored"],
             "worked": worked,
             "entered": sum(entered.values()),
             "exited": sum(exited.values()),
@@ -303,6 +318,7 @@ def snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator
             None if stale else [key for key, verdict in verdicts.items() if verdict.member],
             [key for key, verdict in verdicts.items() if verdict.spilled and key not in rules.paused],
             profile.totals["events"],
+            {name: list(entry[:4]) for name, entry in profile.computed.items()},
         )
 
 

@@ -14,12 +14,13 @@ from hoso.segment.language import Segment
 from hoso.segment.person import PersonState
 from hoso.segment.sql.compiler import compile_batch
 from hoso.segment.sql.duckdb import DuckDb
+from hoso.segment.traits.batch import Fresh, patched
 
 if TYPE_CHECKING:
     import duckdb
 
 _CHUNK = 5_000
-_PEOPLE = f"{PROFILE_COLUMNS}, memberships VARCHAR, live VARCHAR, spilled VARCHAR, known BIGINT"
+_PEOPLE = f"{PROFILE_COLUMNS}, memberships VARCHAR, live VARCHAR, spilled VARCHAR, known BIGINT, computed VARCHAR"
 _FRAGMENTS = "hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR"
 _NO_EVENTS = "profile_id VARCHAR, message_id VARCHAR, event VARCHAR, ts BIGINT, received_at BIGINT, body VARCHAR"
 
@@ -38,6 +39,8 @@ class Snapped:
     live: Sequence[str] | None
     spilled: Sequence[str]
     known: int
+    computed: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, "Sequence[Any]"])
+    """Stored computed values: name → [kind, value, at, revision]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ def write_people(people: Iterable[Snapped], people_file: Path, fragments_file: P
                     None if person.live is None else orjson.dumps(person.live).decode(),
                     orjson.dumps(person.spilled).decode(),
                     person.known,
+                    orjson.dumps(person.computed).decode(),
                 )
             )
             hubs += [(kind, value, person.state.id) for kind, value in person.hubs]
@@ -101,11 +105,16 @@ def answers(
     people: Path,
     fragments: Path,
     told: Collection[str] | None = None,
+    fresh: Iterable[Fresh] = (),
 ) -> Iterator[Answer]:
-    """What the batch engine says of everybody at ``as_of``, of the segments ``told`` (all when None)."""
+    """What the batch engine says of everybody at ``as_of``, of the segments ``told`` (all when None).
+
+    ``fresh`` are computed values that the snapshot does not hold yet.
+    """
     with connect() as connection:
         connection.execute(f"SET temp_directory = '{people.parent}'")
         make_views(connection, events, people, fragments)
+        patched(connection, list(fresh), as_of)
         make_distinct(connection, "events")
         known = "SELECT profile_id, count(*) AS n FROM events_distinct WHERE received_at <= ? GROUP BY 1"
         connection.execute(f"CREATE TABLE seen AS {known}", [as_of])
@@ -118,8 +127,10 @@ def answers(
         else:
             connection.execute("CREATE TABLE answers AS SELECT profile_id FROM profiles")
         found = connection.execute(
-            "SELECT a.*, p.memberships, p.live, p.spilled, p.known = coalesce(s.n, 0) FROM answers a "
-            "JOIN profiles p USING (profile_id) LEFT JOIN seen s USING (profile_id) ORDER BY profile_id"
+            # the live answers of a person whose values changed are of the values before
+            "SELECT a.*, p.memberships, CASE WHEN n.profile_id IS NULL THEN p.live END, p.spilled, p.known = coalesce(s.n, 0) FROM answers a "
+            "JOIN profiles p USING (profile_id) LEFT JOIN seen s USING (profile_id) "
+            "LEFT JOIN patches n USING (profile_id) ORDER BY profile_id"
         )
         keys = list(columns)
         while rows := found.fetchmany(_CHUNK):

@@ -30,6 +30,7 @@ class Book(NamedTuple):
     personal: frozenset[str]
     policies: PolicyOf
     definitions: Mapping[str, ComputedTrait]
+    trait_revisions: Mapping[str, int]
 
     def reads_profile(self, keys: frozenset[str] | None) -> bool:
         """Whether the evaluation of these segments (None: all) looks at traits or consent."""
@@ -71,6 +72,7 @@ class Rulebook:
                 frozenset(key for key in segments if _is_personal(key, segments)),
                 _policies(ruled),
                 definitions,
+                {key: defined[key].revision for key in definitions},
             )
             held = self._books[workspace] = (version, book)
         return held[1]

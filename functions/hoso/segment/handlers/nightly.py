@@ -7,6 +7,8 @@ compact     ``{"as_of": ISO 8601, "execution"?, "segments"?,      the *run*: ``{
             "lease"?}``                                           "token", "bucket", "prefix", "compacted",
                                                                   "segments"}``
 snapshot    the run                                               the run with ``people``
+traits      the run                                               the run with ``traits`` and ``traits_key``: likewise
+store       as ``apply``                                          ``{"people", "failed"}``
 evaluate    the run                                               the run with ``batches`` and ``batches_key``: an
                                                                   object of the bucket, a JSON array of ``{"key"}``
 apply       ``{"Items": [{"key"}…], "BatchInput": the run}``      ``{"people", "failed"}``
@@ -40,6 +42,16 @@ def compact(event: dict[str, Any], _context: object) -> dict[str, Any]:
 def snapshot(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """People, hubs and segments to files."""
     return run_of(event["workspace"], event.get("lease")).snapshot(event)
+
+
+def traits(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Computed traits and scores of everybody; those that changed in batches."""
+    return run_of(event["workspace"], event.get("lease")).traits.compute(event)
+
+
+def store(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Some batches of fresh values to the people."""
+    return run_of(event["BatchInput"]["workspace"], event["BatchInput"].get("lease")).traits.store(event)
 
 
 def evaluate(event: dict[str, Any], _context: object) -> dict[str, Any]:
