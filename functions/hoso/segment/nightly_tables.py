@@ -128,7 +128,8 @@ def answers(
             connection.execute("CREATE TABLE answers AS SELECT profile_id FROM profiles")
         found = connection.execute(
             # the live answers of a person whose values changed are of the values before
-            "SELECT a.*, p.memberships, CASE WHEN n.profile_id IS NULL THEN p.live END, p.spilled, p.known = coalesce(s.n, 0) FROM answers a "
+            "SELECT a.*, p.memberships, CASE WHEN n.profile_id IS NULL THEN p.live END, p.spilled, "
+            "p.known = coalesce(s.n, 0) FROM answers a "
             "JOIN profiles p USING (profile_id) LEFT JOIN seen s USING (profile_id) "
             "LEFT JOIN patches n USING (profile_id) ORDER BY profile_id"
         )
