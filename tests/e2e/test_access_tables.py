@@ -34,6 +34,9 @@ INGEST = {
 """The addresses behind the default route that take a key in the header, with what they are sent."""
 
 
+PROFILE_OF_A_SERVER = "GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"
+
+
 class Place:
     """A twin with a source, a live key, a revoked key, and tokens of several makers."""
 
@@ -101,8 +104,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_s1_every_route_has_an_authorizer_or_takes_its_own_credentials(place: Place) -> None:
     open_routes = {route.key for route in place.twin.deployment.routes if route.authorizer is None}
 
-    assert {key for key in open_routes if not re.search(r" /v1/hooks/\{", key)} == {"$default"}
+    hooks = {key for key in open_routes if re.search(r" /v1/hooks/\{", key)}  # an address is a secret
+    assert open_routes - hooks - {PROFILE_OF_A_SERVER} == {"$default"}
     assert len(place.admin_routes) > 20
+
+
+def test_s1_the_profile_of_a_server_asks_for_its_own_credential(place: Place) -> None:
+    route = re.sub(r"\{[^}]+\}", "x", PROFILE_OF_A_SERVER)
+    tokens = {**place.credentials, "admin": place.bearer(place.admin)}
+
+    opened = {name: place.ask(route, headers).status_code for name, headers in tokens.items()}
+
+    assert set(opened.values()) == {401}, opened
 
 
 def test_s1_admin_routes_are_closed_to_all_but_admins(place: Place) -> None:
@@ -242,5 +255,6 @@ def test_s10_the_admin_api_reads_json_only(place: Place, kind: str) -> None:
     }
 
     # these read no body: all that counts is in their address
-    bodiless = ("/keys", "/secrets", "/addresses", "/backfill")
-    assert {route: status for route, status in read.items() if not route.endswith(bodiless)} == {}
+    bodiless = ("/keys", "/secrets", "/addresses", "/backfill", "/stop")
+    pieces = "/pieces/user_id:x"  # bytes of a file
+    assert {route: status for route, status in read.items() if not route.endswith((*bodiless, pieces))} == {}
