@@ -24,8 +24,11 @@ Kind = Literal["trait", "score"]
 
 
 class Computed(NamedTuple):
-    """One computed value. ``at`` is the instant it was computed for (UTC ms), ``revision`` that of its definition or
-    model, ``reason`` what a person is told of how it came about (JSON), ``since`` when the value became what it is."""
+    """One computed value; None: the definition gives none any more.
+
+    ``at`` is the instant it was computed for (UTC ms), ``revision`` that of its definition or model, ``reason`` what a
+    person is told of how it came about (JSON), ``since`` when the value became what it is.
+    """
 
     kind: str
     value: Any

@@ -15,7 +15,7 @@ import orjson
 from hoso.segment.live import merge_meters
 from hoso.segment.person import PersonState, Score
 from hoso.unify import computed, consent, orders, verification, visits
-from hoso.unify.computed import Values
+from hoso.unify.computed import Computed, Values
 from hoso.unify.consent import Consents
 from hoso.unify.fragments import Cold, Fragment
 from hoso.unify.trait_history import ID_LENGTH, Write
@@ -223,9 +223,13 @@ def rule_state(person: Person, fragments: Sequence[Fragment], policies: PolicyOf
         },
         identifiers=identifiers,
         consent={key: entry.state for key, entry in statements.items() if entry.state != "unset"},
-        scores={name: Score(entry.value, entry.at) for name, entry in made.items() if entry.kind == "score"},
+        scores={name: Score(entry.value, entry.at) for name, entry in made.items() if _is_score(entry)},
         meters=meters[0] if len(meters) == 1 else merge_meters(meters),
     )
+
+
+def _is_score(entry: Computed) -> bool:
+    return entry.kind == "score" and entry.value is not None
 
 
 def _newest(entries: list[Trait]) -> Trait:

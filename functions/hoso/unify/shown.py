@@ -171,7 +171,11 @@ def _segments(profile: Profile) -> Json:
 
 def _computed(kind: str) -> Callable[[Profile], Json]:
     def section(profile: Profile) -> Json:
-        return {name: _value(entry) for name, entry in sorted(profile.computed.items()) if entry.kind == kind}
+        return {
+            name: _value(entry)
+            for name, entry in sorted(profile.computed.items())
+            if entry.kind == kind and entry.value is not None
+        }
 
     return section
 

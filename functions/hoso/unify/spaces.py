@@ -47,7 +47,8 @@ def traits(profile: Profile, query: Mapping[str, str], url: str) -> Json:
                 told[name] = (entry.value, entry.source, entry.ts)
     if kind in (None, "computed_trait"):
         for name, made in profile.computed.items():
-            told[name] = (made.value, "computed", made.at)
+            if made.value is not None:
+                told[name] = (made.value, "computed", made.at)
     if kind in (None, "audience"):
         for key, held in profile.person.memberships.items():
             told.setdefault(key, (True, "segments", held.since))
