@@ -93,11 +93,14 @@ class OperationsStack(cdk.Stack):
                     path=path, methods=[api.HttpMethod(method)], integration=integrations[name], authorizer=authorizer
                 )
             for route, function in capability.open_routes.items():
+                name = function.node.id
+                if name not in integrations:
+                    integrations[name] = HttpLambdaIntegration(name, function.target)
                 method, path = route.split(" ")
                 capability.opened += http.add_routes(
                     path=path,
                     methods=[api.HttpMethod(method)],
-                    integration=HttpLambdaIntegration(function.node.id, function.target),
+                    integration=integrations[name],
                     authorizer=api.HttpNoneAuthorizer(),
                 )
         ApiStage(self, "Admin", http=http, parameters=self._parameters, rate=50, burst=100)

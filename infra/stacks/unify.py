@@ -97,7 +97,10 @@ class UnifyStack(CapabilityStack):
                 environment=every_table(data),
                 permissions=[*read_control(data), read_items(data.profiles)],
             ),
-            open_routes=["GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"],
+            open_routes=[
+                "GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}",
+                "GET /v1/spaces/{space}/host/{store}/greeting",
+            ],
         )
         self._people()
         self._replays()

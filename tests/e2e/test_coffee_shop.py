@@ -149,6 +149,10 @@ def test_command_line_api_and_segments_clients_tell_of_the_same_person(hoso: Con
     token = hoso.call("POST", "/v1/tokens", {"name": "site"})["token"]
     path = f"/v1/spaces/main/collections/users/profiles/{quote(who)}/traits"
     traits = hoso.request("GET", path, auth=(token, ""))
+    tablet = hoso.call("POST", "/v1/tokens", {"name": "counter", "scope": "host"})["token"]
+    door = f"/v1/spaces/main/host/{SHOP}/greeting"
+    at_the_door = hoso.request("GET", door, auth=(tablet, ""), params={"token": an.token, "at": morning(0)})
+    snooping = hoso.request("GET", path, auth=(tablet, ""))
     refused = hoso.request("GET", path, auth=(hoso.write_key("local-server"), ""))
 
     assert told["habits"]["usual"]["item"]["value"] == "Bạc xỉu"
@@ -162,4 +166,5 @@ def test_command_line_api_and_segments_clients_tell_of_the_same_person(hoso: Con
         None,
     ]
     assert (traits.status_code, traits.json()["traits"]) == (200, {"firstName": "An"})
+    assert (at_the_door.json()["name"], snooping.status_code) == ("An", 403)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "authentication_error")

@@ -227,6 +227,29 @@ def test_s2_s3_a_token_is_shown_once_and_ends_when_it_is_revoked(world: World) -
     assert admin("DELETE /v1/tokens/{prefix}", prefix="pt_nobody")[0] == 404
 
 
+def door(key: str, token: str = "nobody-1") -> tuple[int, Any]:
+    basic = base64.b64encode(f"{key}:".encode()).decode()
+    event = {
+        "routeKey": "GET /v1/spaces/{space}/host/{store}/greeting",
+        "pathParameters": {"space": "main", "store": "A"},
+        "queryStringParameters": {"token": token},
+        "headers": {"authorization": f"Basic {basic}"},
+        "requestContext": {"requestId": "r-8"},
+    }
+    answer = spaces.handler(event, Context())
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_s1_the_token_of_a_tablet_only_asks_how_to_greet(world: World) -> None:
+    tablet = admin("POST /v1/tokens", {"name": "counter", "scope": "host"})[1]["token"]
+    status, said = door(tablet)
+
+    assert (status, said["known"], said["reason"]) == (404, False, "unknown_token")
+    assert ask(key=tablet)[0] == 403
+    assert (door(token())[0], door("")[0], door("wk_x")[0]) == (403, 401, 401)
+    assert admin("POST /v1/tokens", {"name": "x", "scope": "everything"})[0] == 400
+
+
 @pytest.mark.parametrize("roles", ["[viewer]", "[marketer]", "[analyst]"])
 def test_s11_tokens_are_made_by_engineers(world: World, roles: str) -> None:
     assert admin("POST /v1/tokens", {"name": "x"}, roles)[0] == 403

@@ -267,3 +267,18 @@ def test_a_revocation_wins_at_the_same_instant_in_both_orders() -> None:
 
 def test_a_cold_item_without_a_story_looks_as_before() -> None:
     assert set(cold_item(Cold(version=1), "pk")) == {"pk", "sk", "v", "b"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_short_way_of_a_repeated_value_is_the_long_way(seed: int) -> None:
+    dice = random.Random(seed)
+    history: trait_history.History = {}
+    told = [
+        Write(dice.randrange(12), f"m{n:02d}", dice.choice(["web", "crm"]), dice.choice([None, "a", "b", "7", 3]))
+        for n in range(25)
+    ]
+    for write in sorted(told, key=lambda one: one.order) if dice.random() < 0.5 else told:
+        before = history.get("x", [])
+        trait_history.put(history, {}, "x", write)
+        assert history["x"] == notable([*before, write])

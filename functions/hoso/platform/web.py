@@ -36,6 +36,7 @@ from hoso.model.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from hoso.model.time import parse_instant
 from hoso.platform.access import Actor, actor_of, require
 
 if TYPE_CHECKING:
@@ -123,6 +124,20 @@ class Request:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
             raise InvalidInput("limit must be a whole number of at least 1")
         return min(int(text), most)
+
+    def instant(self, name: str) -> int | None:
+        """A time in the query (UTC ms): an instant, or a day (its begin in UTC); None when it is not there.
+
+        Raises:
+            InvalidInput: it is neither.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return None
+        instant = parse_instant(f"{text}T00:00:00Z" if len(text) == 10 else text.replace(" ", "+"))
+        if instant is None:
+            raise InvalidInput(f"{name} must be a date-time", hint="write such as 2026-11-22T19:00:00Z")
+        return instant
 
     @property
     def cursor(self) -> Any:

@@ -62,11 +62,29 @@ def put(history: History, overflow: Json, name: str, write: Write) -> bool:
             overflow["cut"] = rank(last)
             del history[last]
         return True
-    fresh = notable([*held, write])
+    fresh = _repeated(held, write) or notable([*held, write])
     if fresh == held:
         return False
     history[name] = fresh
     return True
+
+
+def _repeated(held: list[Write], write: Write) -> list[Write] | None:
+    """The notable writes after one more that says, later, what the newest said: the common case, without the work of
+    choosing. None where it is another case. Numbers are left out: the first one of a value may be an extreme."""
+    last = held[-1]
+    value = write.value
+    if (
+        type(value) is not str
+        or type(last.value) is not str
+        or value != last.value
+        or write.source != last.source
+        or (write.ts, write.message_id) <= (last.ts, last.message_id)
+        or number(value) is not None
+    ):
+        return None
+    first = next(one for one in held if one.value is not None)
+    return [*held, write] if first is last else [*held[:-1], write]
 
 
 def notable(writes: Iterable[Write]) -> list[Write]:

@@ -12,17 +12,17 @@ from urllib.parse import unquote
 
 import orjson
 
-from hoso.govern.access_tokens import AccessTokens
+from hoso.govern.access_tokens import PROFILES, AccessTokens
 from hoso.model.derived import derived
 from hoso.model.errors import HosoError, InvalidInput, NotFound
-from hoso.model.time import format_instant, parse_instant
+from hoso.model.time import format_instant
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
 from hoso.platform.settings import Settings
 from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 from hoso.unify import past, relations, sessions, shown
 from hoso.unify.build import Parts
-from hoso.unify.greeting import greet
+from hoso.unify.greeting import greeting
 from hoso.unify.live_traits import with_live
 from hoso.unify.lookup import MOST_AT_ONCE, Asked, find, find_many, read_asked
 from hoso.unify.people import People
@@ -45,7 +45,7 @@ def show_profile(request: Request) -> Answer:
     request.require()
     wanted = shown.sections_of(request.query.get("fields"))
     asked, profile = _found(request)
-    at = _instant(request, "as_of")
+    at = request.instant("as_of")
     if at is None:
         body = present(parts().people, profile, wanted, parts().clock())
         return _tagged(request, _led(asked, profile, body))
@@ -111,16 +111,8 @@ def show_sessions(request: Request) -> Json:
 def show_greeting(request: Request) -> Answer:
     """What to say to who stands at the door of a shop: ``?token=…``; 404 with an empty greeting for a stranger."""
     request.require()
-    token = request.query.get("token")
-    if not token:
-        raise InvalidInput("token is missing", hint="add ?token= with the token that the door sent")
     here = parts()
-    at = _instant(request, "at")
-    now = here.clock() if at is None else at
-    zone = request.query.get("timezone")
-    said = greet(here.people, here.settings.workspace, request.path.get("store", ""), token, now, zone)
-    body = {"known": said.known, "reason": said.reason, **said.body}
-    return Answer(404 if said.reason == "unknown_token" else 200, body)
+    return greeting(here.people, here.settings.workspace, here.clock(), request)
 
 
 def show_policies(request: Request) -> Json:
@@ -138,9 +130,9 @@ def list_tokens(request: Request) -> Json:
 
 
 def new_token(request: Request) -> Json:
-    """A new access token: ``{"name"}``; shown only here."""
+    """A new access token: ``{"name", "scope"?: "profiles" or "host"}``; shown only here."""
     actor = request.require("engineer")
-    return _tokens().new(request.document.get("name"), actor.subject)
+    return _tokens().new(request.document.get("name"), request.document.get("scope", PROFILES), actor.subject)
 
 
 def revoke_token(request: Request) -> Json:
@@ -249,24 +241,13 @@ def _wanted(request: Request) -> Wanted:
         names=_names(query.get("event")),
         types=types,
         sources=_names(query.get("source")),
-        since=_instant(request, "from"),
-        until=_instant(request, "to"),
+        since=request.instant("from"),
+        until=request.instant("to"),
     )
 
 
 def _names(text: str | None) -> frozenset[str]:
     return frozenset(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _instant(request: Request, name: str) -> int | None:
-    """A time in the query: an instant, or a day (its begin in UTC)."""
-    text = request.query.get(name)
-    if text is None:
-        return None
-    instant = parse_instant(f"{text}T00:00:00Z" if len(text) == 10 else text.replace(" ", "+"))
-    if instant is None:
-        raise InvalidInput(f"{name} must be a date-time", hint="write such as 2026-11-22T19:00:00Z")
-    return instant
 
 
 def _cursor(request: Request) -> Cursor | None:

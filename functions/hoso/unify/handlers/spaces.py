@@ -1,4 +1,4 @@
-"""GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}: Segment's Profile API.
+"""What access tokens may ask: Segment's Profile API, and how to greet who stands at a shop's door.
 
 Without the authorizer of the admin API: the access token is the user name of Basic authentication, checked here on
 every request. Errors have Segment's shape.
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from hoso.govern.access_tokens import AccessTokens
+from hoso.govern.access_tokens import HOST, PROFILES, AccessTokens
 from hoso.model.errors import Forbidden, InvalidInput, NotFound, Unauthorized
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
@@ -26,6 +26,7 @@ from hoso.platform.web import Answer, Request, Router, answer, decode_cursor, en
 from hoso.unify import spaces
 from hoso.unify.build import Parts
 from hoso.unify.fragments import New
+from hoso.unify.greeting import greeting
 from hoso.unify.lookup import person_named
 from hoso.unify.profiles import Profile
 from hoso.unify.timeline import MOST_READ, Cursor, Wanted
@@ -41,8 +42,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """One request."""
     told = answer(event, context, ROUTES)
     told["headers"]["request-id"] = request_of(event, context).request_id
-    if told["statusCode"] >= 400:
-        problem = orjson.loads(told["body"])
+    problem: Json = orjson.loads(told["body"]) if told["statusCode"] >= 400 else {}
+    if "code" in problem:
         code = _CODES.get(told["statusCode"], problem["code"])
         told["body"] = orjson.dumps({"error": {"code": code, "message": problem["message"]}}).decode()
     return told
@@ -51,7 +52,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def show(request: Request) -> Answer | Json:
     """One part of one profile."""
     here = _parts()
-    _check(request)
+    _check(request, PROFILES)
     if request.path.get("collection") != "users":
         raise NotFound("Only the collection `users` is kept.")
     part = request.path.get("part", "")
@@ -62,6 +63,13 @@ def show(request: Request) -> Answer | Json:
     profile = person_named(here.people, here.people.identity_config(workspace), workspace, asked)
     url = f"/v1/spaces/{workspace}/collections/users/profiles/{profile.pid}/{part}"
     return _PARTS[part](profile, request.query, url)
+
+
+def greet(request: Request) -> Answer:
+    """What the host of a shop may say; see ``GET /v1/host/{store}/greeting``."""
+    _check(request, HOST)
+    here = _parts()
+    return greeting(here.people, here.settings.workspace, here.clock(), request)
 
 
 def _events(profile: Profile, query: Mapping[str, str], url: str) -> Json:
@@ -113,17 +121,24 @@ _PARTS = {
     "metadata": _metadata,
     "links": _links,
 }
-ROUTES = Router({"GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}": show})
+ROUTES = Router(
+    {
+        "GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}": show,
+        "GET /v1/spaces/{space}/host/{store}/greeting": greet,
+    }
+)
 
 
-def _check(request: Request) -> None:
-    """Raises ``Unauthorized`` without a live token, ``Forbidden`` for one of another space."""
+def _check(request: Request, scope: str) -> None:
+    """Raises ``Unauthorized`` without a live token, ``Forbidden`` for one of another space or scope."""
     headers: Mapping[str, str] = request.event.get("headers") or {}
     found = _tokens().find(_user(headers.get("authorization", "")))
     if found is None:
         raise Unauthorized("No valid Access Token provided.")
     if found.workspace != _parts().settings.workspace or request.path.get("space") != found.workspace:
         raise Forbidden("The Access Token belongs to another space.")
+    if found.scope != scope:
+        raise Forbidden("The Access Token is not made for this.")
 
 
 def _user(header: str) -> str:
