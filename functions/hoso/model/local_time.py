@@ -27,8 +27,11 @@ def local_instant(text: object, zone: str = HOME_ZONE) -> int | None:
     >>> local_instant("05/01/2026 14:05"), local_instant("2026-01-05T14:05:00+07:00"), local_instant("12/31/2025")
     (1767596700000, 1767596700000, None)
     """
-    if type(text) is not str:
-        return None
+    return _instant(text, zone) if type(text) is str else None
+
+
+@lru_cache(maxsize=4_096)
+def _instant(text: str, zone: str) -> int | None:
     text = text.strip()
     if text.endswith(("Z", "z")) or re.search(r"[+-]\d{2}:?\d{2}$", text[16:]):
         return parse_instant(text.replace("z", "Z"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 HOME = "VND"
@@ -94,6 +95,12 @@ def parse_money(value: object, currency: str = HOME) -> Money | None:
         return _bounded(Decimal(str(value)), currency)
     if type(value) is not str or not 0 < len(value) <= _MAX_LENGTH:
         return None
+    return _read(value, currency)
+
+
+@lru_cache(maxsize=8_192)
+def _read(value: str, currency: str) -> Money | None:
+    """Kept: files hold the same prices again and again."""
     text = unicodedata.normalize("NFKC", value).replace("\u2212", "-").strip()
     if _SCIENTIFIC.fullmatch(text):
         return _bounded(Decimal(text), currency)
