@@ -46,6 +46,10 @@ class Parameters(BaseModel):
     """Point-in-time recovery window of the tables."""
     nightly_hour_utc: int = Field(default=19, ge=0, le=23)
     """Hour at which the nightly work starts (19 UTC is 2 in the morning in Vietnam)."""
+    workspace_events_per_minute: int = Field(default=6_000_000, ge=1_000)
+    """Budget of all sources of a workspace together; what is over it gets 429. Each source has its own besides."""
+    new_profiles_per_hour: int = Field(default=1_000_000, ge=100)
+    """New people a workspace may get in an hour; events of further ones wait in quarantine, stage ``flood``."""
     checks: bool = True
     """Run cdk-nag during the synthesis; the twin switches it off, the gates keep it on."""
 

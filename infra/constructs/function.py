@@ -39,6 +39,8 @@ class Environment(TypedDict, total=False):
     mail_from: str
     dead_letters: str
     public_url: str
+    workspace_events_per_minute: str
+    new_profiles_per_hour: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class CollectStack(CapabilityStack):
                     "stream": data.stream.stream_name,
                     "bucket": data.bucket.bucket_name,
                     "public_url": self.parameters.ingest_url,
+                    "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
                 },
                 permissions=[
                     *read_control(data),
@@ -109,6 +110,7 @@ class CollectStack(CapabilityStack):
                     "stream": data.stream.stream_name,
                     "bucket": data.bucket.bucket_name,
                     "public_url": self.parameters.ingest_url,
+                    "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
                 },
                 permissions=[
                     # it faces the world: it reads sources, secrets and plans, and writes none of them

@@ -39,7 +39,11 @@ class UnifyStack(CapabilityStack):
             Job(
                 handler="hoso.unify.handlers.consume.handler",
                 description="Stream to people: duplicates, identity, state, live segments",
-                environment={**every_table(data), "bucket": data.bucket.bucket_name},
+                environment={
+                    **every_table(data),
+                    "bucket": data.bucket.bucket_name,
+                    "new_profiles_per_hour": str(parameters.new_profiles_per_hour),
+                },
                 permissions=[
                     *read_stream(data),
                     *read_control(data),

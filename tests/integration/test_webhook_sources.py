@@ -115,6 +115,17 @@ def test_s3_two_secrets_live_while_one_is_exchanged(place: HookWorld) -> None:
     assert place.manage("DELETE", f"/pay/secrets/{old['id']}")[0] == 404
 
 
+def test_o5_a_signature_that_does_not_hold_is_counted_by_kind(
+    place: HookWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = place.source("pay", "vnpay", secrets={"signing": [SECRET]})
+    capsys.readouterr()
+
+    assert pay(place, path, "another-secret") == "97"
+
+    assert '"verification_failed":1,"source_kind":"vnpay"' in capsys.readouterr().out
+
+
 def test_s3_an_address_is_exchanged_the_same_way(place: HookWorld) -> None:
     first = place.source("news", "mailchimp")
     second = place.manage("POST", "/news/addresses")[1]

@@ -172,6 +172,8 @@ class HookReception:
     def _refuse(self, kind: HookKind, delivery: Delivery, error: HosoError) -> Reply:
         """The answer to what is not taken. Of what is not genuine nothing is kept."""
         meter().add("refused", 1, code=error.code)
+        if isinstance(error, Unverified):
+            meter().add("verification_failed", 1, source_kind=delivery.source.kind)
         _report("refused", delivery.source, error.code)
         status = next((status for fault, status in _STATUS if isinstance(error, fault)), 400)
         answer = kind.refused(delivery, error, status)
