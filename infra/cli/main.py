@@ -12,6 +12,7 @@ from infra.cli.identity import app as identity_app
 from infra.cli.keys import app as keys_app
 from infra.cli.plan import app as plan_app
 from infra.cli.quarantine import app as quarantine_app
+from infra.cli.review import app as review_app
 from infra.cli.segments import app as segments_app
 from infra.cli.show import errors
 from infra.cli.sources import app as sources_app
@@ -27,6 +28,7 @@ for module in (run, query, people, parting, operate, import_file, match, catalog
 app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
 app.add_typer(keys_app, name="keys", help="Write keys and their sources: show, make, rotate, revoke.")
 app.add_typer(quarantine_app, name="quarantine", help="What could not be processed: look, repair, replay.")
+app.add_typer(review_app, name="review", help="Pairs that may be one person: decide.")
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
 app.add_typer(plan_app, name="plan", help="Tracking plans: compare, put in force, generate typed calls.")
 

@@ -1,4 +1,4 @@
-"""The nightly state machine: five steps, only references between them, the people in a Distributed Map of batches."""
+"""The nightly state machine: only references between its steps, pairs and people in Distributed Maps of batches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from infra.constructs.function import HosoFunction
 from infra.constructs.machine import CATCH, LONGEST_BATCH_S, MapMachine, failed, step
 from infra.parameters import Parameters
 
-__all__ = ["LONGEST_BATCH_S", "STEPS", "NightlyMachine", "definition"]
+__all__ = ["LIKENESS", "LONGEST_BATCH_S", "STEPS", "NightlyMachine", "definition"]
 
-STEPS = ("Compact", "Snapshot", "Evaluate", "Apply", "Report")
+LIKENESS = ("Candidates", "Weights", "Decisions", "Link")
+STEPS = ("Compact", *LIKENESS, "Snapshot", "Evaluate", "Apply", "Report")
 BATCHES_PER_CHILD = 4
 CONCURRENCY = 10
 # Failed children above this share fail the run (reliability R34).
@@ -22,7 +23,7 @@ _FAILED = failed("NightlyFailed")
 
 
 class NightlyMachine(MapMachine):
-    """Compact → Snapshot → Evaluate → Apply (Distributed Map) → Report. ``functions`` are the steps' by name."""
+    """``STEPS`` in their order; Link and Apply are Distributed Maps. ``functions`` are the steps' by name."""
 
     def __init__(
         self,
@@ -49,38 +50,46 @@ class NightlyMachine(MapMachine):
 
 def definition(arns: dict[str, str]) -> dict[str, Any]:
     """The machine in Amazon States Language (JSONata). ``arns`` are the functions' by step."""
-    child = {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-        "StartAt": "ApplyBatch",
-        "States": {"ApplyBatch": {**step(arns["Apply"]), "End": True}, "Failed": _FAILED},
-    }
-    apply = {
-        "Type": "Map",
-        "ItemReader": {
-            "Resource": "arn:aws:states:::s3:getObject",
-            "ReaderConfig": {"InputType": "JSON"},
-            "Arguments": {"Bucket": "{% $states.input.bucket %}", "Key": "{% $states.input.batches_key %}"},
-        },
-        "ItemBatcher": {"MaxItemsPerBatch": BATCHES_PER_CHILD, "BatchInput": "{% $states.input %}"},
-        "ItemProcessor": child,
-        "MaxConcurrency": CONCURRENCY,
-        "ToleratedFailurePercentage": TOLERATED_FAILURE_PERCENT,
-        "Label": "Apply",
-        "Output": "{% $states.input %}",
-        "Catch": CATCH,
-        "Next": "Report",
-    }
     return {
         "Comment": "Hoso nightly work",
         "QueryLanguage": "JSONata",
         "StartAt": "Compact",
         "TimeoutSeconds": 6 * 3600,
         "States": {
-            "Compact": {**step(arns["Compact"]), "Next": "Snapshot"},
+            "Compact": {**step(arns["Compact"]), "Next": "Candidates"},
+            "Candidates": {**step(arns["Candidates"]), "Next": "Weights"},
+            "Weights": {**step(arns["Weights"]), "Next": "Decisions"},
+            "Decisions": {**step(arns["Decisions"]), "Next": "Link"},
+            "Link": _map("Link", arns["Link"], "links_key", then="Snapshot"),
             "Snapshot": {**step(arns["Snapshot"]), "Next": "Evaluate"},
             "Evaluate": {**step(arns["Evaluate"]), "Next": "Apply"},
-            "Apply": apply,
+            "Apply": _map("Apply", arns["Apply"], "batches_key", then="Report"),
             "Report": {**step(arns["Report"]), "End": True},
             "Failed": _FAILED,
         },
+    }
+
+
+def _map(name: str, arn: str, key: str, *, then: str) -> dict[str, Any]:
+    """A Distributed Map over the batches that the object under ``key`` of the run lists."""
+    child = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+        "StartAt": f"{name}Batch",
+        "States": {f"{name}Batch": {**step(arn), "End": True}, "Failed": _FAILED},
+    }
+    return {
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Arguments": {"Bucket": "{% $states.input.bucket %}", "Key": f"{{% $states.input.{key} %}}"},
+        },
+        "ItemBatcher": {"MaxItemsPerBatch": BATCHES_PER_CHILD, "BatchInput": "{% $states.input %}"},
+        "ItemProcessor": child,
+        "MaxConcurrency": CONCURRENCY,
+        "ToleratedFailurePercentage": TOLERATED_FAILURE_PERCENT,
+        "Label": name,
+        "Output": "{% $states.input %}",
+        "Catch": CATCH,
+        "Next": then,
     }

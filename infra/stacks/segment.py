@@ -7,7 +7,7 @@ from typing import Any
 from constructs import Construct
 
 from infra.constructs.function import Environment, Job
-from infra.constructs.nightly import LONGEST_BATCH_S, STEPS, NightlyMachine
+from infra.constructs.nightly import LIKENESS, LONGEST_BATCH_S, STEPS, NightlyMachine
 from infra.constructs.role import allow
 from infra.constructs.schedule import Schedule
 from infra.parameters import Parameters
@@ -17,6 +17,10 @@ from infra.stacks.data import DataStack
 
 DESCRIPTIONS = {
     "Compact": "Nightly: days of the archive to few files",
+    "Candidates": "Nightly: pairs of people that may be one person",
+    "Weights": "Nightly: how probable each pair is",
+    "Decisions": "Nightly: who is linked, asked about, taken apart",
+    "Link": "Nightly: links and questions to identity and queue",
     "Snapshot": "Nightly: people and identities to Parquet",
     "Evaluate": "Nightly: all segments by SQL, differences to batches",
     "Apply": "Nightly: differences to memberships",
@@ -24,6 +28,8 @@ DESCRIPTIONS = {
 }
 STEP_MEMORY_MB = 3538
 STEP_SCRATCH_MB = 4096
+MATCHING_MEMORY_MB = 10_240
+"""Matching holds everybody in memory: about 2 million people fit (docs/likeness.md)."""
 
 
 class SegmentStack(CapabilityStack):
@@ -73,6 +79,7 @@ class SegmentStack(CapabilityStack):
         lease = items(data.delivery, "Get", "Put")
         files = [objects(bucket, ["s3:GetObject", "s3:PutObject"], "nightly/"), list_objects(bucket)]
         archive = objects(bucket, ["s3:GetObject"], "archive/", "archive-compact/")
+        matching = [objects(bucket, ["s3:GetObject"], "matching/"), items(data.control, "BatchGet")]
         permissions = {
             "Compact": [
                 lease,
@@ -87,21 +94,39 @@ class SegmentStack(CapabilityStack):
                 read_items(data.profiles),
                 items(data.profiles, "Scan"),
             ],
+            "Candidates": [
+                lease,
+                *files,
+                *matching,
+                *read_control(data),
+                read_items(data.profiles),
+                items(data.profiles, "Scan"),
+            ],
+            "Weights": [lease, *files, *matching, *read_control(data)],
+            "Decisions": [lease, *files, *matching, *read_control(data)],
+            "Link": [
+                items(data.delivery, "Get"),
+                *files,
+                *read_control(data),
+                *write_people(data),
+                items(data.control, "Put", "Delete"),
+            ],
             "Evaluate": [lease, *files, archive],
             "Apply": [items(data.delivery, "Get"), *files, *read_control(data), *write_people(data)],
-            "Report": [lease, *files],
+            "Report": [lease, *files, objects(bucket, ["s3:PutObject"], "matching/")],
         }
         steps = {
             step: self.function(
                 f"Nightly{step}Function",
                 Job(
-                    handler=f"hoso.segment.handlers.nightly.{step.lower()}",
+                    handler=f"hoso.{'unify.handlers.likeness' if step in LIKENESS else 'segment.handlers.nightly'}."
+                    f"{step.lower()}",
                     description=DESCRIPTIONS[step],
                     environment=self._everything,
                     permissions=permissions[step],
                     analytics=True,
-                    timeout_s=LONGEST_BATCH_S if step == "Apply" else 900,
-                    memory_mb=STEP_MEMORY_MB,
+                    timeout_s=LONGEST_BATCH_S if step in ("Apply", "Link") else 900,
+                    memory_mb=MATCHING_MEMORY_MB if step in LIKENESS[:3] else STEP_MEMORY_MB,
                     scratch_mb=STEP_SCRATCH_MB,
                 ),
             )

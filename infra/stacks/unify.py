@@ -188,3 +188,21 @@ class UnifyStack(CapabilityStack):
                 "POST /v1/people/{id}/allow",
             ],
         )
+        self.function(
+            "LikenessFunction",
+            Job(
+                handler="hoso.unify.handlers.likeness.handler",
+                description="Admin API: pairs that matching linked or wants decided",
+                environment=every_table(data),
+                permissions=[
+                    *read_control(data),
+                    items(data.control, "BatchGet", "Put", "Delete"),
+                    *write_people(data),
+                ],
+            ),
+            routes=[
+                "GET /v1/likeness/reviews",
+                "GET /v1/likeness/reviews/{id}",
+                "POST /v1/likeness/reviews/{id}",
+            ],
+        )

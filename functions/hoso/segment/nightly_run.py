@@ -26,6 +26,7 @@ from hoso.segment.live import LiveRules
 from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
 from hoso.segment.nightly_traits import TraitSteps, fresh_of
 from hoso.segment.person import Verdict
+from hoso.unify.likeness.conclusion import conclude
 from hoso.unify.people import People
 from hoso.unify.profiles import Profile, rule_state
 
@@ -189,6 +190,9 @@ class Nightly:
             "failed": len(failed),
             "failed_people": failed,
         }
+        likeness = conclude(self._objects, run, self._clock())
+        if likeness is not None:
+            report["likeness"] = likeness
         key = f"{run['prefix'].rstrip('/').rpartition('/')[0]}/report.json"
         self._objects.put(key, orjson.dumps(report), JSON)
         if run.get("segments") is None:
@@ -199,6 +203,8 @@ class Nightly:
         logger("segment").info("nightly", extra=figures)
         if len(failed) > worked * TOLERATED_SHARE:
             raise TooManyFailed(f"{len(failed)} of {worked} people failed", hint=f"they are listed in {key}")
+        if likeness is not None and likeness["lost"] > likeness["operations"] * TOLERATED_SHARE:
+            raise TooManyFailed(f"{likeness['lost']} likeness pairs failed", hint=f"they are listed in {key}")
         shown = {name: _bounded(value) for name, value in report.items() if name != "failed_people"}
         return {**shown, "report_key": key}
 

@@ -62,7 +62,7 @@ class Erasure(NamedTuple):
 
 
 class Probable(NamedTuple):
-    """The nightly job holds two identifiers for one person's (R17)."""
+    """The nightly job, or a person, holds two identifiers for one person's (R17). A score of 0 takes that back."""
 
     record_id: str
     ts: int

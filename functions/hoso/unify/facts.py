@@ -116,8 +116,11 @@ def mark(facts: Facts, record: Cut | Restore | Apart | Probable | Block) -> None
         (facts.blocked.add if record.on else facts.blocked.discard)(record.of)
     else:
         link = pair(record.a, record.b)
-        facts.proofs.setdefault(link, Proof(record.ts, record.record_id, "likeness"))
-        facts.probable[link] = max(record.score, facts.probable.get(link, record.score))
+        if record.score > 0:
+            facts.proofs.setdefault(link, Proof(record.ts, record.record_id, "likeness"))
+            facts.probable[link] = max(record.score, facts.probable.get(link, record.score))
+        else:
+            facts.probable.pop(link, None)
 
 
 def named_by(told: Evidence, config: IdentityConfig) -> list[Identifier]:

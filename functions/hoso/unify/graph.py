@@ -75,7 +75,7 @@ def cluster(facts: Facts, config: IdentityConfig) -> Clusters:
     refused: dict[Pair, str] = {}
     joins = [alias for alias in sorted(facts.aliases - facts.cuts, key=_text) if union.join(alias)]
     for link in _in_order(facts, config):
-        reason = "shared" if shared & set(link) else union.obstacle(link)
+        reason = "shared" if shared & set(link) else union.obstacle(link, names=link in facts.links)
         if link in facts.cuts:
             reason = "cut"
         if reason is not None:
@@ -197,8 +197,9 @@ class _Union:
             self._values[kept].setdefault(kind, set()).update(values)
         return True
 
-    def obstacle(self, link: Pair) -> str | None:
-        """Why the two clusters of a link may not become one (R8, R16), or None."""
+    def obstacle(self, link: Pair, *, names: bool = True) -> str | None:
+        """Why the two clusters of a link may not become one (R8, R16), or None. ``names``: whether theirs may forbid it
+        (of a probable link they were weighed already)."""
         one, other = self._find(link[0]), self._find(link[1])
         if one == other:
             return None
@@ -211,7 +212,7 @@ class _Union:
             values = self._values[one].get(kind, set[Identifier]()) | self._values[other].get(kind, set[Identifier]())
             if self._over_limit(kind, values):
                 return f"limit:{kind}"
-        return "names" if self._names_forbid(link, one, other) else None
+        return "names" if names and self._names_forbid(link, one, other) else None
 
     def clusters(self) -> dict[Identifier, frozenset[Identifier]]:
         """The cluster of every identifier."""

@@ -42,12 +42,12 @@ KEYS: tuple[Key, ...] = (
     _key("mailbox", 40, "local"),
     _key("given+birth date", 60, "root", "dob"),
     _key("surname+birth date", 40, "surname", "dob"),
-    _key("phone's last 7", 40, "right(phone, 7)"),
-    _key("given+phone's first 6", 40, "root", "left(phone, 6)"),
-    _key("given+phone's last 5", 40, "root", "right(phone, 5)"),
-    _key("birth date+phone's last 4", 40, "dob", "right(phone, 4)"),
+    _key("phone's last 7", 40, "substr(phone, -7)"),
+    _key("given+phone's first 6", 40, "root", "substr(phone, 1, 6)"),
+    _key("given+phone's last 5", 40, "root", "substr(phone, -5)"),
+    _key("birth date+phone's last 4", 40, "dob", "substr(phone, -4)"),
     _key("residue+given", 30, "root", "CASE WHEN length(residue) >= 3 THEN residue END"),
-    _key("mailbox's start+given", 30, "root", "CASE WHEN length(local) >= 6 THEN left(local, 6) END"),
+    _key("mailbox's start+given", 30, "root", "CASE WHEN length(local) >= 6 THEN substr(local, 1, 6) END"),
     _key("street+given", 30, "root", "street"),
     _key("name+district", 30, "name", "district"),
     _key("name+city", 12, "name", "city"),
@@ -71,8 +71,8 @@ def keys_for(fields: Iterable[str], identifiers: Sequence[str]) -> list[Key]:
     found: list[Key] = []
     for name in identifiers:
         found.append(Key(name, (name,), 60, frozenset({name})))
-        found.append(Key(f"{name}'s start+given", ("root", f"left({name}, 4)"), 20, frozenset({name})))
-        found.append(Key(f"{name}'s end+given", ("root", f"right({name}, 4)"), 20, frozenset({name})))
+        found.append(Key(f"{name}'s start+given", ("root", f"substr({name}, 1, 4)"), 20, frozenset({name})))
+        found.append(Key(f"{name}'s end+given", ("root", f"substr({name}, -4)"), 20, frozenset({name})))
     found += [key for key in KEYS if key.needs <= present]
     return found
 

@@ -69,12 +69,12 @@ def _edits(sql: str, dialect: Dialect) -> str:
 
 _BOTH_MIDDLES = (
     "(strpos(a.middle, b.middle) > 0 OR strpos(b.middle, a.middle) > 0 OR EDITS(middle, 1) "
-    "OR ((length(a.middle) = 1 OR length(b.middle) = 1) AND left(a.middle, 1) = left(b.middle, 1)))"
+    "OR ((length(a.middle) = 1 OR length(b.middle) = 1) AND substr(a.middle, 1, 1) = substr(b.middle, 1, 1)))"
 )
 # What a mailbox tells of the middle name is news only where it is not the same mailbox for both.
 _INITIALS = (
     "(a.initials = b.initials OR (length(a.initials) <> length(b.initials) "
-    "AND left(a.initials, 1) = left(b.initials, 1)))"
+    "AND substr(a.initials, 1, 1) = substr(b.initials, 1, 1)))"
 )
 _MIDDLE_AGREES = (
     f"(({_BOTH_MIDDLES}) OR ((a.middle IS NULL OR b.middle IS NULL) AND {_INITIALS} "
@@ -173,28 +173,30 @@ BIRTH = Comparison(
     ("dob",),
     "a.dob IS NULL OR b.dob IS NULL",
     (
-        Level("same birth date", 0.85, 0.01, "a.dob = b.dob AND right(a.dob, 4) <> '0000'", "dob"),
+        Level("same birth date", 0.85, 0.01, "a.dob = b.dob AND substr(a.dob, -4) <> '0000'", "dob"),
         Level(
             "day and month swapped",
             0.02,
             0.001,
-            "left(a.dob, 4) = left(b.dob, 4) AND substr(a.dob, 5, 2) = substr(b.dob, 7, 2) "
+            "substr(a.dob, 1, 4) = substr(b.dob, 1, 4) AND substr(a.dob, 5, 2) = substr(b.dob, 7, 2) "
             "AND substr(a.dob, 7, 2) = substr(b.dob, 5, 2)",
         ),
         Level(
             "same year, day unknown",
             0.04,
             0.03,
-            "left(a.dob, 4) = left(b.dob, 4) AND (right(a.dob, 4) = '0000' OR right(b.dob, 4) = '0000')",
+            "substr(a.dob, 1, 4) = substr(b.dob, 1, 4) AND (substr(a.dob, -4) = '0000' OR substr(b.dob, -4) = '0000')",
         ),
-        Level("one digit off", 0.04, 0.02, "right(a.dob, 4) <> '0000' AND right(b.dob, 4) <> '0000' AND EDITS(dob, 1)"),
+        Level(
+            "one digit off", 0.04, 0.02, "substr(a.dob, -4) <> '0000' AND substr(b.dob, -4) <> '0000' AND EDITS(dob, 1)"
+        ),
         Level(
             "two parts of three",
             0.02,
             0.03,
-            "CASE WHEN left(a.dob, 4) = left(b.dob, 4) THEN 1 ELSE 0 END + "
+            "CASE WHEN substr(a.dob, 1, 4) = substr(b.dob, 1, 4) THEN 1 ELSE 0 END + "
             "CASE WHEN substr(a.dob, 5, 2) = substr(b.dob, 5, 2) THEN 1 ELSE 0 END + "
-            "CASE WHEN right(a.dob, 2) = right(b.dob, 2) THEN 1 ELSE 0 END >= 2",
+            "CASE WHEN substr(a.dob, -2) = substr(b.dob, -2) THEN 1 ELSE 0 END >= 2",
         ),
         Level("other birth date", 0.03, 0.91, ""),
     ),

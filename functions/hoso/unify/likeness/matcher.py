@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,14 @@ class Matcher:
             )
         progress("", 1.0)
         return int(self.records.one("SELECT count(*) FROM pairs")[0])
+
+    def keep(self, file: Path) -> None:
+        """Write the candidates to a Parquet file."""
+        self._sql.execute(f"COPY pairs TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
+
+    def restore(self, file: Path) -> None:
+        """Take the candidates from a file that ``keep`` wrote for the same records."""
+        self._sql.execute(f"CREATE TABLE pairs AS FROM read_parquet('{file}')")
 
     def fit(self, decisions: Decisions | None = None) -> Parameters:
         """Learn the parameters from the pairs, and from what people decided."""

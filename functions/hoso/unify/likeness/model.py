@@ -25,6 +25,8 @@ FIRM = 1.0
 """How much the expectation of what tells related people apart counts beside what is learnt. Without it the class of
 related pairs may turn into a second class of one person's pairs."""
 _TELLING = frozenset(("name", "birth date", "sex"))
+_SEEN_BEFORE = ((3.0, 0.01), (0.5, 0.0), (0.5, 0.0))
+"""How many pairs of each learnt class are taken for seen before anything is: at least, and per record."""
 _LEAST = 1e-9
 _KINDS = ("one", "related", "related")
 """What each learnt class of the mixture means."""
@@ -114,6 +116,7 @@ def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison]
     now = start
     priors = _priors(comparisons)
     tells = [one.name in _TELLING for one in comparisons]
+    seen_before = [max(least, part * records) for least, part in _SEEN_BEFORE]
     decided = bool(patterns.accepted.size)
     free = patterns.counts - patterns.accepted - patterns.rejected if decided else patterns.counts
     before = -np.inf
@@ -136,7 +139,10 @@ def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison]
                 ]
                 for weight, prior, kind in zip(weights, priors, _KINDS, strict=True)
             ],
-            [float(weight.sum() + (0.5 if weight.any() else _LEAST)) / pairs for weight in weights],
+            [
+                float(weight.sum() + (more if weight.any() else _LEAST)) / pairs
+                for weight, more in zip(weights, seen_before, strict=True)
+            ],
             [_rest(start.u[place], now, place, comparisons[place]) for place in range(len(now.names))],
             round_,
             int(patterns.accepted.sum() + patterns.rejected.sum()) if decided else 0,
