@@ -56,10 +56,14 @@ PREFIXES: dict[str, Sequence[str]] = {
     "SqlFunction": WORK,
     "SegmentAdminFunction": WORK,
     "NightlyCompactFunction": WORK,
+    "NightlyCandidatesFunction": ("nightly/", "matching/"),
+    "NightlyWeightsFunction": ("nightly/", "matching/"),
+    "NightlyDecisionsFunction": ("nightly/", "matching/"),
+    "NightlyLinkFunction": ("nightly/",),
     "NightlySnapshotFunction": ("nightly/",),
     "NightlyEvaluateFunction": WORK,
     "NightlyApplyFunction": ("nightly/",),
-    "NightlyReportFunction": ("nightly/",),
+    "NightlyReportFunction": ("nightly/", "matching/"),
 }
 
 

@@ -269,13 +269,14 @@ def test_r30_nightly_map_is_distributed_and_every_task_retries_and_catches(dev: 
     from infra.constructs.nightly import LONGEST_BATCH_S, STEPS, definition
 
     machine = definition({step: step for step in STEPS})
-    apply = machine["States"]["Apply"]
-    child = apply["ItemProcessor"]["States"]["ApplyBatch"]
-    tasks = [state for state in machine["States"].values() if state["Type"] == "Task"] + [child]
+    tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
+    for name in ("Link", "Apply"):
+        mapped = machine["States"][name]
+        tasks.append(mapped["ItemProcessor"]["States"][f"{name}Batch"])
+        assert mapped["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+        assert mapped["ToleratedFailurePercentage"] == 0.1
+        assert mapped["Catch"]
 
-    assert apply["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
-    assert apply["ToleratedFailurePercentage"] == 0.1
-    assert apply["Catch"]
     assert len(tasks) == len(STEPS)
     for task in tasks:
         assert task["Retry"][0]["JitterStrategy"] == "FULL"
