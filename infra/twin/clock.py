@@ -85,7 +85,8 @@ class Ticker:
             self._last_ms = now_ms
             if now_ms - self._swept_ms >= _SWEEP_MS:
                 self._swept_ms = now_ms
-                self._sweep(now_ms)
+                # DynamoDB deletes late, never early: what a jump of the clock makes due is still there when it is asked
+                self._sweep(last_ms)
             for schedule, due in self._due.values():
                 at_ms = due(last_ms, now_ms)
                 if at_ms is not None:
