@@ -54,6 +54,12 @@ class Guest:
         }
         self._send({"type": "track", "event": "Order Completed", "properties": body, "timestamp": at})
 
+    def stands_at_the_door(self) -> None:
+        """What the door tells: an opaque token, a shop, a time. It does not know who that is."""
+        context = {"externalIds": [{"type": "presence_token", "id": self.token}]}
+        body = {"type": "track", "event": "Presence Detected", "properties": {"store_id": SHOP, "confidence": 0.97}}
+        self._send({**body, "userId": None, "anonymousId": f"presence:{self.token}", "context": context})
+
     def _send(self, *events: dict[str, Any]) -> None:
         batch = [{"userId": self.user, "messageId": str(uuid.uuid4()), **event} for event in events]
         key = self.hoso.write_key("local-server")
@@ -93,12 +99,16 @@ def nothing_personal(body: dict[str, Any]) -> bool:
 
 def test_the_host_knows_the_regular_at_the_door(hoso: Connection) -> None:
     an, _ = regulars(hoso)
+    an.stands_at_the_door()
+    assert hoso.drain(60)["stuck"] == []
     status, said = greeting(hoso, an.token)
 
     assert (status, said["known"], said["name"]) == (200, True, "An")
     assert said["usual"]["item"] == {"value": "Bạc xỉu", "share": 1.0, "support": 5, "of": 5}
     assert (said["usual"]["seat"]["value"], said["usual"]["time"]["value"]) == ("window 3", "08:00")
     assert said["companion"] == {"name": "Bình", "support": 5}
+    seen = hoso.call("GET", f"/v1/profiles/{quote('user_id:' + an.user)}/timeline", event="Presence Detected")["items"]
+    assert [event["body"]["properties"]["store_id"] for event in seen] == [SHOP]
 
 
 def test_a_stranger_gets_an_empty_404(hoso: Connection) -> None:

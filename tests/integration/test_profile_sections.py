@@ -418,3 +418,33 @@ def test_an_address_of_very_many_means_no_household(world: World) -> None:
 
     assert len(index["f"]) == 30
     assert related("user_id:u1") == {}
+
+
+def test_the_reason_of_a_membership_survives_a_merge(world: World) -> None:
+    world.segment("seen", {"kind": "event", "event": ["Seen"]})
+    world.consume({**seen(1, NOW), "userId": None, "anonymousId": "a1"})
+    why = get("anonymous_id:a1")["segments"]["seen"]["reason"]
+    world.consume(identify(1, NOW, {}, userId="u1", anonymousId="a1"))
+
+    assert why == {"kind": "event", "event": "Seen", "message_id": "s001"}
+    assert get("user_id:u1")["segments"]["seen"]["reason"] == why
+
+
+def test_a_live_value_made_anew_is_no_change_of_the_profile(world: World) -> None:
+    definition = {
+        "schema": "trait/1",
+        "key": "visits",
+        "name": "Visits",
+        "of": {"kind": "measure", "event": ["Seen"], "measure": {"agg": "count"}},
+    }
+    world.parts.control.put("main", "computed_trait", "visits", definition)
+    world.consume(seen(1, NOW))
+    path = {"id": "user_id:u1"}
+    _, first, headers = call("GET /v1/profiles/{id}", path)
+    world.now += MINUTE_MS
+    assert call("GET /v1/profiles/{id}", path, headers={"if-none-match": headers["etag"]})[0] == 304
+    world.consume(seen(2, NOW))
+
+    _, second, changed = call("GET /v1/profiles/{id}", path)
+    assert (first["computed_traits"]["visits"]["value"], second["computed_traits"]["visits"]["value"]) == (1, 2)
+    assert changed["etag"] != headers["etag"]

@@ -43,7 +43,7 @@ _NO_DIGITS = re.compile(r"[^0-9]+")
 _TRUNK_ZERO = re.compile(r"^(\s*(?:\+|00)(?!39)\d{1,3}\s*)\(0\)")
 """As in +44 (0)20: never dialled from abroad, except in Italy."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,128}")
+_TOKEN = re.compile(r"[A-Za-z0-9._:=~-]{1,128}")
 """An opaque name that a shop's door gives to who opted in: no picture, no vector of a face, no list of numbers."""
 _TWO_DIGIT_COUNTRIES = re.compile(r"20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)

@@ -223,13 +223,22 @@ def _led(asked: Asked, profile: Profile, body: Json) -> Json:
 def _tagged(request: Request, body: Json) -> Answer:
     """The body with its ETag; 304 without it for who has it already."""
     raw = orjson.dumps(body)
-    tag = f'"{sha256(raw).hexdigest()[:32]}"'
+    tag = f'"{sha256(orjson.dumps(_lasting(body))).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     given: Mapping[str, str] = request.event.get("headers") or {}
     known = [one.strip().removeprefix("W/") for one in given.get("if-none-match", "").split(",")]
     if tag in known or "*" in known:
         return Answer(304, "", headers)
     return Answer(200, raw, headers)
+
+
+def _lasting(body: Json) -> Json:
+    """The body without the instants at which live values were made: these alone are no change."""
+    made: Json = body.get("computed_traits") or {}
+    if not made:
+        return body
+    kept = {name: entry | {"at": None} if entry.get("freshness") == "live" else entry for name, entry in made.items()}
+    return {**body, "computed_traits": kept}
 
 
 def _wanted(request: Request) -> Wanted:
