@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hoso.model.time import DAY_MS, MINUTE_MS
+from hoso.unify import sessions as module
 from hoso.unify.fragments import New
 from hoso.unify.habits import at_time, habits, stays, zone_of
 from hoso.unify.marks import address_mark
@@ -189,3 +190,27 @@ def test_r5_shapes_that_nobody_expects(context: Any) -> None:
     odd = new("m", T0 % 7, "$page", {"context": context, "properties": {"path": 5, "url": ["x"]}, "name": {}})
 
     assert sum(session["events"] for session in told(odd, page(1, 0, "/"))) >= 1
+
+
+def walked(events: list[New], limit: int, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sessions of all pages, by their number of events."""
+    monkeypatch.setattr(module, "MOST_READ", most)
+    ordered = sorted(events, key=lambda one: (one.event.ts, one.event.message_id), reverse=True)
+    found: list[int] = []
+    place: tuple[int, str] | None = None
+    while True:
+        rest = [new for new in ordered if place is None or (new.event.ts, new.event.message_id) < place]
+        shown, place = module.page(rest, limit)
+        found += [len(session.events) for session in shown]
+        if place is None:
+            return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+@pytest.mark.parametrize("most", [7, 20, 1_000])
+def test_sessions_are_the_same_on_pages_of_any_size(limit: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of 1 to 5 events an hour apart, with long stretches that are no session between them."""
+    events = [page(10 * n + k, n * 60 * MINUTE_MS + k, "/") for n in range(9) for k in range(n % 5 + 1)]
+    events += [track(f"till{n}", 400 * MINUTE_MS + n, "Receipt Printed") for n in range(12)]
+
+    assert walked(events, limit, most, monkeypatch) == [n % 5 + 1 for n in reversed(range(9))]

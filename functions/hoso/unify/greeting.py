@@ -12,9 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from hoso.govern.consent import allows
-from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import Identifier, normalise
-from hoso.platform.web import Answer, Request
 from hoso.unify.habits import at_time, stays, zone_of
 from hoso.unify.people import People
 from hoso.unify.profiles import Profile
@@ -38,18 +36,6 @@ class Greeting:
     known: bool
     reason: str | None
     body: Json
-
-
-def greeting(people: People, workspace: str, clock_now: int, request: Request) -> Answer:
-    """The answer to a request for ``{store}`` with ``token``, at will ``at`` and ``timezone``; 404 for a stranger."""
-    token = request.query.get("token")
-    if not token:
-        raise InvalidInput("token is missing", hint="add ?token= with the token that the door sent")
-    at = request.instant("at")
-    now = clock_now if at is None else at
-    said = greet(people, workspace, request.path.get("store", ""), token, now, request.query.get("timezone"))
-    body = {"known": said.known, "reason": said.reason, **said.body}
-    return Answer(404 if said.reason == UNKNOWN else 200, body)
 
 
 def greet(people: People, workspace: str, store: str, token: str, now: int, timezone: str | None = None) -> Greeting:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ from hoso.unify.fragments import New
 GAP_MS = 30 * MINUTE_MS
 MOST_EVENTS = 20_000
 """Events of one session at most; what goes on longer is a machine's, and is cut."""
+MOST_READ = 30_000
+"""Events looked at for one page of sessions."""
 _MOST_PAGES = 200
 _VIEWS = frozenset({"$page", "$screen"})
 _SECTION = "Section Viewed"
@@ -88,6 +91,34 @@ def sessions(newest_first: Iterable[New]) -> Iterator[Session]:
     if held is not None:
         held.events.reverse()
         yield held
+
+
+def page(newest_first: Iterable[New], limit: int) -> tuple[list[Session], tuple[int, str] | None]:
+    """The first ``limit`` sessions, and the (time, message id) after which the others follow; None at the end.
+
+    At most ``MOST_READ`` events are looked at: a page may be short and still have others after it.
+    """
+    read: list[New] = []
+    found = list(islice(sessions(_noted(newest_first, read)), limit + 1))
+    stopped = len(read) == MOST_READ
+    if len(found) > limit:
+        whole = found[:limit]
+    elif not stopped:
+        return found, None
+    elif len(found) > 1:
+        whole = found[:-1]  # the oldest may go on in what was not read
+    else:
+        last = read[-1].event
+        return found, (last.ts, last.message_id)
+    end = whole[-1].events[0].event
+    return whole, (end.ts, end.message_id)
+
+
+def _noted(newest_first: Iterable[New], read: list[New]) -> Iterator[New]:
+    """At most ``MOST_READ`` of the events; ``read`` holds those that were taken."""
+    for new in islice(newest_first, MOST_READ):
+        read.append(new)
+        yield new
 
 
 def as_json(session: Session) -> Json:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from itertools import islice
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -22,7 +21,7 @@ from hoso.platform.settings import Settings
 from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 from hoso.unify import past, relations, sessions, shown
 from hoso.unify.build import Parts
-from hoso.unify.greeting import greeting
+from hoso.unify.handlers.door import greeting
 from hoso.unify.live_traits import with_live
 from hoso.unify.lookup import MOST_AT_ONCE, Asked, find, find_many, read_asked
 from hoso.unify.people import People
@@ -99,20 +98,18 @@ def show_sessions(request: Request) -> Json:
     """Sessions of a person, newest first, with dwell per page and section."""
     request.require()
     _, profile = _found(request)
-    limit = request.limit(_SESSIONS, 50)
-    told = sessions.sessions(parts().people.events_before(profile, _cursor(request)))
-    found = list(islice(told, limit))
-    more = len(found) == limit and next(told, None) is not None
-    last = found[-1].events[0].event if found else None
-    following = encode_cursor([last.ts, last.message_id]) if more and last is not None else None
-    return {"items": [sessions.as_json(session) for session in found], "next": following}
+    events = parts().people.events_before(profile, _cursor(request))
+    found, place = sessions.page(events, request.limit(_SESSIONS, 50))
+    return {
+        "items": [sessions.as_json(session) for session in found],
+        "next": encode_cursor(list(place)) if place is not None else None,
+    }
 
 
 def show_greeting(request: Request) -> Answer:
     """What to say to who stands at the door of a shop: ``?token=…``; 404 with an empty greeting for a stranger."""
     request.require()
-    here = parts()
-    return greeting(here.people, here.settings.workspace, here.clock(), request)
+    return greeting(parts(), request)
 
 
 def show_policies(request: Request) -> Json:

@@ -26,7 +26,7 @@ from hoso.platform.web import Answer, Request, Router, answer, decode_cursor, en
 from hoso.unify import spaces
 from hoso.unify.build import Parts
 from hoso.unify.fragments import New
-from hoso.unify.greeting import greeting
+from hoso.unify.handlers.door import greeting
 from hoso.unify.lookup import person_named
 from hoso.unify.profiles import Profile
 from hoso.unify.timeline import MOST_READ, Cursor, Wanted
@@ -68,8 +68,7 @@ def show(request: Request) -> Answer | Json:
 def greet(request: Request) -> Answer:
     """What the host of a shop may say; see ``GET /v1/host/{store}/greeting``."""
     _check(request, HOST)
-    here = _parts()
-    return greeting(here.people, here.settings.workspace, here.clock(), request)
+    return greeting(_parts(), request)
 
 
 def _events(profile: Profile, query: Mapping[str, str], url: str) -> Json:
