@@ -61,6 +61,8 @@ PREFIXES: dict[str, Sequence[str]] = {
     "NightlyDecisionsFunction": ("nightly/", "matching/"),
     "NightlyLinkFunction": ("nightly/",),
     "NightlySnapshotFunction": ("nightly/",),
+    "NightlyTraitsFunction": WORK,
+    "NightlyStoreFunction": ("nightly/",),
     "NightlyEvaluateFunction": WORK,
     "NightlyApplyFunction": ("nightly/",),
     "NightlyReportFunction": ("nightly/", "matching/"),

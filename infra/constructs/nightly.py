@@ -14,7 +14,7 @@ from infra.parameters import Parameters
 __all__ = ["LIKENESS", "LONGEST_BATCH_S", "STEPS", "NightlyMachine", "definition"]
 
 LIKENESS = ("Candidates", "Weights", "Decisions", "Link")
-STEPS = ("Compact", *LIKENESS, "Snapshot", "Evaluate", "Apply", "Report")
+STEPS = ("Compact", *LIKENESS, "Snapshot", "Traits", "Store", "Evaluate", "Apply", "Report")
 BATCHES_PER_CHILD = 4
 CONCURRENCY = 10
 # Failed children above this share fail the run (reliability R34).
@@ -23,7 +23,7 @@ _FAILED = failed("NightlyFailed")
 
 
 class NightlyMachine(MapMachine):
-    """``STEPS`` in their order; Link and Apply are Distributed Maps. ``functions`` are the steps' by name."""
+    """``STEPS`` in their order; Link, Store and Apply are Distributed Maps. ``functions`` are the steps' by name."""
 
     def __init__(
         self,
@@ -56,18 +56,28 @@ def definition(arns: dict[str, str]) -> dict[str, Any]:
         "StartAt": "Compact",
         "TimeoutSeconds": 6 * 3600,
         "States": {
-            "Compact": {**step(arns["Compact"]), "Next": "Candidates"},
+            "Compact": {**step(arns["Compact"]), "Next": "Whole"},
+            "Whole": _choice(backfill="Snapshot", night="Candidates"),
             "Candidates": {**step(arns["Candidates"]), "Next": "Weights"},
             "Weights": {**step(arns["Weights"]), "Next": "Decisions"},
             "Decisions": {**step(arns["Decisions"]), "Next": "Link"},
             "Link": _map("Link", arns["Link"], "links_key", then="Snapshot"),
-            "Snapshot": {**step(arns["Snapshot"]), "Next": "Evaluate"},
+            "Snapshot": {**step(arns["Snapshot"]), "Next": "Computed"},
+            "Computed": _choice(backfill="Evaluate", night="Traits"),
+            "Traits": {**step(arns["Traits"]), "Next": "Store"},
+            "Store": _map("Store", arns["Store"], "traits_key", then="Evaluate"),
             "Evaluate": {**step(arns["Evaluate"]), "Next": "Apply"},
             "Apply": _map("Apply", arns["Apply"], "batches_key", then="Report"),
             "Report": {**step(arns["Report"]), "End": True},
             "Failed": _FAILED,
         },
     }
+
+
+def _choice(*, backfill: str, night: str) -> dict[str, Any]:
+    """A run that names its segments is a backfill: it leaves out what concerns everybody."""
+    named = "{% $type($states.input.segments) = 'array' %}"
+    return {"Type": "Choice", "Choices": [{"Condition": named, "Next": backfill}], "Default": night}
 
 
 def _map(name: str, arn: str, key: str, *, then: str) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def test_r30_nightly_map_is_distributed_and_every_task_retries_and_catches(dev: 
 
     machine = definition({step: step for step in STEPS})
     tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
-    for name in ("Link", "Apply"):
+    for name in ("Link", "Store", "Apply"):
         mapped = machine["States"][name]
         tasks.append(mapped["ItemProcessor"]["States"][f"{name}Batch"])
         assert mapped["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
