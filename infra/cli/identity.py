@@ -14,12 +14,16 @@ from rich.progress import track
 from hoso.model.errors import InvalidInput
 from hoso.platform.aws import client
 from hoso.unify.try_scenarios import parse_scenario
-from infra.cli import show
+from infra.cli import identity_rules, show
 from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, JsonOption
 from infra.cli.identity_trial import ORDERS, TABLES, run_scenario
 
 app = typer.Typer(no_args_is_help=True)
+
+
+app.add_typer(identity_rules.app, name="rules", help="Show, compare and apply identity rules.")
+app.command("preview")(identity_rules.preview)
 
 
 @app.callback()

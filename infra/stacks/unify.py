@@ -172,6 +172,29 @@ class UnifyStack(CapabilityStack):
     def _people(self) -> None:
         data = self.data
         self.function(
+            "IdentityRulesFunction",
+            Job(
+                handler="hoso.unify.handlers.identity_rules.handler",
+                description="Admin API: identity rules, their preview and their switch",
+                environment=every_table(data),
+                permissions=[
+                    *read_control(data),
+                    *write_people(data),
+                    *write_documents(data, "identity", "audit"),
+                    items(data.profiles, "Scan"),
+                ],
+                timeout_s=29,
+                memory_mb=1769,
+            ),
+            routes=[
+                "GET /v1/identity/rules",
+                "PUT /v1/identity/rules",
+                "GET /v1/identity/rules/revisions",
+                "POST /v1/identity/rules/preview",
+                "POST /v1/identity/rules/rederive",
+            ],
+        )
+        self.function(
             "PeopleFunction",
             Job(
                 handler="hoso.unify.handlers.people.handler",

@@ -19,7 +19,7 @@ from hoso.collect.plans import CODE, Plan
 from hoso.collect.scan import BLANKS
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
-from hoso.model.identifiers import Identifier
+from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig
 from hoso.model.record import MAX_RAW_BYTES, Flag, Row, compress, encode
 from hoso.model.time import parse_instant
 
@@ -34,13 +34,14 @@ Hash = Callable[[str, str], str]
 class Sender:
     """Whose events these are. ``origin`` is what the connection tells of a browser or an app.
 
-    ``plan`` is the tracking plan that the source follows, if any.
+    ``plan`` is the tracking plan that the source follows, if any; ``identity`` are the workspace's identity rules.
     """
 
     workspace: str
     source: str
     origin: Mapping[str, str] = field(default_factory=dict[str, str])
     plan: Plan | None = None
+    identity: IdentityConfig = DEFAULT
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
     Raises:
         InvalidInput: ``body_too_large``, the shared members would grow beyond measure in so many events.
     """
-    frame = _with_envelope(batch, frame)
+    frame = _with_envelope(batch, frame, sender.identity)
     judged = _judge(batch, frame, sender.plan)
     try:
         records = _pack(judged, sender, frame, hash_of)
@@ -85,7 +86,7 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
     return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records)
 
 
-def _with_envelope(batch: Batch, frame: Frame) -> Frame:
+def _with_envelope(batch: Batch, frame: Frame, identity: IdentityConfig) -> Frame:
     """The frame with what the batch says for all its events."""
     envelope = batch.envelope
     sent_at = parse_instant(envelope.get("sentAt"))
@@ -99,7 +100,7 @@ def _with_envelope(batch: Batch, frame: Frame) -> Frame:
         frame.sent_at if sent_at is None else sent_at,
         context,
         integrations,
-        frame.identity,
+        identity,
     )
 
 

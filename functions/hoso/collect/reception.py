@@ -24,6 +24,7 @@ from hoso.collect.quarantine import quarantine
 from hoso.collect.write_keys import Source, WriteKeys
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient, Unauthorized, UnsupportedMediaType
+from hoso.model.identifiers import DEFAULT, IdentityConfig
 from hoso.model.time import parse_instant
 from hoso.platform.budget import Budgets, leasable
 from hoso.platform.clock import Clock
@@ -79,6 +80,7 @@ class Reception:
     public_url: str = ""
     meter: Meter = field(default_factory=meter)
     plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
+    identity_of: Callable[[str], IdentityConfig] = lambda _workspace: DEFAULT
 
     def receive(self, request: HttpRequest) -> Reply:
         """The answer to a request. Bad input is never a 5xx, and a 2xx names stored events only."""
@@ -146,7 +148,8 @@ class Reception:
         now = self.clock()
         frame = Frame(now, self.new_id, place.kind, parse_instant(request.headers.get("sentat")))
         plan = self.plan_of(source.workspace, source.key)
-        sender = Sender(source.workspace, source.key, _origin(request, source), plan)
+        identity = self.identity_of(source.workspace)
+        sender = Sender(source.workspace, source.key, _origin(request, source), plan, identity)
         try:
             self._spend(source, len(batch.events), now)
             taken = take(raw, batch, frame, sender, self.hasher(source.workspace))

@@ -18,6 +18,7 @@ from hoso.collect.parse import parse_batch
 from hoso.collect.plans import Plan
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
+from hoso.model.identifiers import DEFAULT, IdentityConfig
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ def replay(
     hash_of: Hash,
     plan: Plan | None = None,
     opened: Opened = lambda payload: payload,
+    identity: IdentityConfig = DEFAULT,
 ) -> Replay:
     """Judge the rows of a quarantine entry again; ``repaired`` holds new payloads by row index.
 
@@ -46,7 +48,7 @@ def replay(
     The time of receipt stays that of the entry, so that corrected times come out as they would have then.
     """
     done = Replay()
-    sender = Sender(entry["workspace"], entry["source"], plan=plan)
+    sender = Sender(entry["workspace"], entry["source"], plan=plan, identity=identity)
     for row in entry["rows"]:
         index: int = row["index"]
         payload = repaired.get(index, row["payload"])

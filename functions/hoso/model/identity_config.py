@@ -36,6 +36,17 @@ class TypeRule(NamedTuple):
         return None if self.window_days is None else int(self.window_days * DAY_MS)
 
 
+class _Types(dict[str, TypeRule]):
+    """Rules by type. What stored items still say of a type that was taken out ranks last; it joins nobody (``retired``
+    tells)."""
+
+    def __missing__(self, _: str) -> TypeRule:
+        return _RETIRED
+
+
+_RETIRED = TypeRule(1e9)
+
+
 @dataclass(frozen=True)
 class IdentityConfig:
     """One revision of the identity rules (issue: the README of the identity scenarios, rules R1-R17).
@@ -51,6 +62,13 @@ class IdentityConfig:
     max_ids: int = 1_000
     blocked: frozenset[str] = field(default_factory=frozenset[str])
     names: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "types", _Types(self.types))
+
+    def retired(self, kind: str, value: str) -> bool:
+        """Whether a stored identifier is none under these rules: its type was taken out, or its value blocked (R2)."""
+        return kind not in self.types or value in self.blocked
 
     @cached_property
     def unique_types(self) -> frozenset[str]:
@@ -142,6 +160,8 @@ DEFAULT = IdentityConfig(
         "payment_customer_id": TypeRule(3.6, limit=20),
         "zalo_id": TypeRule(5.5, limit=5, fanout=5),
         "presence_token": TypeRule(5.7, limit=5, fanout=3),
+        # click ids of ads, taken only from external ids: an address that is passed on carries its click id along
+        **{name: TypeRule(9, limit=20, fanout=1, device=True) for name in ("gclid", "fbclid", "ttclid")},
     },
     names=True,
 )

@@ -307,9 +307,11 @@ class Table:
             if start is None:
                 return
 
-    def scan(self, *, segment: int = 0, segments: int = 1) -> Iterator[Item]:
-        """Every item of one of ``segments`` parts of the table. For nightly work and tools, never on a request."""
+    def scan(self, *, segment: int = 0, segments: int = 1, start: Key | None = None) -> Iterator[Item]:
+        """Every item of one of ``segments`` parts of the table, after ``start`` in the table's own order."""
         request: dict[str, Any] = {"Segment": segment, "TotalSegments": segments}
+        if start is not None:
+            request["ExclusiveStartKey"] = to_wire({"pk": start[0], "sk": start[1]})
         while True:
             answer = self._call("scan", **request)
             for wire in answer["Items"]:

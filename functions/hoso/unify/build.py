@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from hoso.model.identifiers import DEFAULT
+from hoso.model.identifiers import IdentityConfig
 from hoso.platform.aws import client
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.settings import Settings
 from hoso.unify.identities import Identities
 from hoso.unify.people import People
 from hoso.unify.rulebook import Rulebook
 from hoso.unify.store import ProfileStore
+
+_CLIENTS = ("web", "mobile")
 
 
 class Parts:
@@ -36,17 +37,28 @@ class Parts:
             hasher=self.control.hasher,
         )
         self.rulebook = Rulebook(self.control)
-        self.identities: Callable[[str], Identities] = cache(self._identities)
+        self.rules_in_force = RulesInForce(self.control)
+        self._kept: dict[str, Identities] = {}
         self.people = People(self.store, self.identities, self.rulebook, self.clock)
 
-    def _identities(self, workspace: str) -> Identities:
-        """Identity of a workspace, under its own rules where it has some."""
+    def identities(self, workspace: str) -> Identities:
+        """Identity of a workspace, under the rules in force."""
+        config = self.rules_in_force.of(workspace)
+        kept = self._kept.get(workspace)
+        if kept is None or kept.config is not config:
+            kept = self._kept[workspace] = self.identities_under(workspace, config)
+        sources = self.control.all(workspace, "source").values()
+        kept.clients = frozenset(source.key for source in sources if source.body.get("kind") in _CLIENTS)
+        return kept
+
+    def identities_under(self, workspace: str, config: IdentityConfig) -> Identities:
+        """Identity of a workspace under other rules."""
         return Identities(
             self.profiles,
             self.outbox,
             client("dynamodb"),
             self.control.hasher(workspace),
             workspace,
-            DEFAULT,
+            config,
             self.clock,
         )

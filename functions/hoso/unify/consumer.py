@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hoso.model.errors import Conflict, HosoError, InvalidInput, Transient
-from hoso.model.identifiers import Identifier
+from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Key
 from hoso.platform.log import logger
@@ -97,7 +97,11 @@ class Consumer:
     def consume(self, raw: Sequence[Mapping[str, Any]], remaining_ms: Callable[[], int]) -> Tally:
         """Apply a batch; ``failed`` of the answer holds the places of the records that have to come again."""
         tally = Tally(records=len(raw))
-        taken = [take(place, one) for place, one in enumerate(raw)]
+        try:
+            taken = [take(place, one, self._rules_of) for place, one in enumerate(raw)]
+        except Transient:  # without the rules nothing can be told of any event
+            tally.failed.update(range(len(raw)))
+            return tally
         self._refuse([one for one in taken if isinstance(one, Refusal)], tally)
         groups = grouped(one for one in taken if isinstance(one, Delivery))
         slowest_ms = 0
@@ -226,14 +230,23 @@ class Consumer:
             part.fold(stored, rules, self._keep_days)
         return known, moved
 
+    def _rules_of(self, workspace: str) -> IdentityConfig:
+        """The identity rules of a workspace. Raises ``Transient`` when they stay unreadable."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._identities(workspace).config
+            except Transient:
+                self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
+        return self._identities(workspace).config
+
     def _owners(self, groups: Sequence[Group]) -> dict[tuple[str, Identifier], str]:
         """Learn identity; the profile id of every hub, by workspace."""
         owners: dict[tuple[str, Identifier], str] = {}
         for workspace in dict.fromkeys(group.workspace for group in groups):
             identities = self._identities(workspace)
-            told = [
-                one for group in groups if group.workspace == workspace for one in evidence(group, identities.config)
-            ]
+            config, clients = identities.config, identities.clients
+            mine = [group for group in groups if group.workspace == workspace]
+            told = [one for group in mine for one in evidence(group, config, clients)]
             owners |= {(workspace, hub): pid for hub, pid in identities.learn(told).items()}
         return owners
 

@@ -68,7 +68,8 @@ def attributed(hub: Identifier, others: Sequence[Identifier], shared: Container[
 
 def cluster(facts: Facts, config: IdentityConfig) -> Clusters:
     """The constrained union of the facts' links, taken in the order of rule R7."""
-    crowded = frozenset(facts.shared | _crowded(facts, config)) | (facts.blocked & facts.seen)
+    retired = {one for one in facts.seen if config.retired(one.type, one.value)}
+    crowded = frozenset(facts.shared | _crowded(facts, config) | retired) | (facts.blocked & facts.seen)
     shared = crowded | _disputed(facts, config)
     facts = _with_implied(facts, shared)
     union = _Union(facts, config)

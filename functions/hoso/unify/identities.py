@@ -70,6 +70,8 @@ class Identities:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config = config
+        self.clients: frozenset[str] = frozenset()
+        """Sources whose write key the customer's own browser or app holds."""
         self.keys = IdentityKeys(workspace, hasher)
         self._table = profiles
         self._sleep = sleep
@@ -131,6 +133,13 @@ class Identities:
             raise Transient("this person is being merged right now") from error
         return decide(component, (), records, self.config, self.keys)
 
+    def rederive(self, identifier: Identifier, now: int) -> Change:
+        """Decide the component of an identifier anew under these rules. Raises as ``apply``."""
+        change = self._decide((), (), seeds=[identifier], cause=Cause("rules", now, "rules", None))
+        if change is None:
+            raise _too_large()
+        return change
+
     def applied(self, record_id: str) -> Item | None:
         """What is kept of an operator's record that took effect."""
         return self._table.get(self.keys.record_key(record_id), consistent=True)
@@ -177,17 +186,21 @@ class Identities:
         return strip(evidence, erased, self.config)
 
     def _decide(
-        self, told: Sequence[Evidence], records: Sequence[Operation], note: Item | None = None
+        self,
+        told: Sequence[Evidence],
+        records: Sequence[Operation],
+        note: Item | None = None,
+        seeds: Iterable[Identifier] = (),
+        cause: Cause | None = None,
     ) -> Change | None:
         """Decide and write, again when somebody was faster; None when the component is too large."""
-        seeds = {one for evidence in told for one in _all_of(evidence)} | {
-            one for record in records for one in _named(record)
-        }
+        seeds = {*seeds, *(one for evidence in told for one in _all_of(evidence))}
+        seeds |= {one for record in records for one in _named(record)}
         if records and self._writer.is_applied(records[0].record_id):
             return Change(pids={one: self.person_of(one) for one in seeds})
-        cause = Cause.of(told, records, note)
+        cause = cause or Cause.of(told, records, note)
         unfinished: str | None = None
-        through = any(isinstance(record, Cut | Erasure | Block) for record in records)
+        through = not told and all(isinstance(record, Cut | Erasure | Block) for record in records)
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy

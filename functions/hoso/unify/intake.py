@@ -7,7 +7,7 @@ shard: a record that is none, or an event that breaks a rule, is set aside with 
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,7 +66,9 @@ class Group:
         return self.deliveries[0].place
 
 
-def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -> Delivery | Refusal:
+def take(
+    place: int, raw: Mapping[str, Any], config_of: Callable[[str], IdentityConfig] = lambda _: DEFAULT
+) -> Delivery | Refusal:
     """One Kinesis record (event source mapping) as work, or why it is none."""
     kinesis: Any = raw.get("kinesis", {})
     data: Any = kinesis.get("data", "")
@@ -84,6 +86,7 @@ def take(place: int, raw: Mapping[str, Any], config: IdentityConfig = DEFAULT) -
     if not _is_record(record):
         return Refusal(place, blob, arrived_at, "bad_record")
     bad: dict[int, str] = {}
+    config = config_of(record.workspace)
     digests: list[bytes] = []
     deep = any_nests_too_deep([event.body for event in record.events])
     latest = record.received_at + _FUTURE_MS
@@ -124,10 +127,11 @@ def grouped(deliveries: Iterable[Delivery]) -> list[Group]:
     return list(groups.values())
 
 
-def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
+def evidence(group: Group, config: IdentityConfig = DEFAULT, clients: Container[str] = frozenset()) -> list[Evidence]:
     """What a group tells about identity: per set of identifiers its earliest and its latest event.
 
-    Always at least one entry, so that the owner of the hub is looked up.
+    Always at least one entry, so that the owner of the hub is looked up. Sources that are ``clients`` (browsers, apps)
+    may not say that two user ids are one person: anybody could.
     """
     hub = group.hub
     ends: dict[Any, list[Evidence]] = {}
@@ -142,6 +146,8 @@ def evidence(group: Group, config: IdentityConfig = DEFAULT) -> list[Evidence]:
                 continue
             ids = tuple([Identifier(kind, value) for kind, value in event.ids])
             previous = alias_previous(body, config) if event.name == "$alias" else None
+            if previous is not None and previous.type == hub.type == "user_id" and delivery.record.source in clients:
+                previous = None
             name = person_name(body) if config.names else None
             told = Evidence(event.message_id, event.ts, hub, ids, previous, name, silent, delivery.record.source)
             held = ends.setdefault((ids, previous, name), [told, told])

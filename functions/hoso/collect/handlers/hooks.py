@@ -17,6 +17,7 @@ from hoso.platform.budget import Budgets, counter
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.metrics import metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
@@ -60,5 +61,6 @@ def reception() -> HookReception:
         budgets=Budgets(counter(_counters(settings), MINUTE_MS), MINUTE_MS),
         workspace_events_per_minute=settings.workspace_events_per_minute,
         plan_of=PlansInUse(table, clock, settings.config_ttl_ms).of,
+        identity_of=RulesInForce(control).of,
         public_url=settings.public_url,
     )

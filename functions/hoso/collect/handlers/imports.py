@@ -34,6 +34,7 @@ from hoso.platform.budget import Budgets, counter
 from hoso.platform.clock import Clock, clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.log import logger
 from hoso.platform.machine import Machine
 from hoso.platform.metrics import meter, metered
@@ -178,6 +179,7 @@ def tools() -> Tools:
         stream=Stream(settings.stream, stream_client()),
         hash_of=lru_cache(maxsize=_KEPT_HASHES)(control.hasher(settings.workspace).identifier),
         plan_of=PlansInUse(Table(settings.control_table, dynamodb), clock, settings.config_ttl_ms).of,
+        identity_of=RulesInForce(control).of,
         spend=wait_for_budget(_budget(settings, control, clock)),
     )
     return Tools(settings.workspace, importer, control, Machine(settings.machine, client("stepfunctions")), clock)

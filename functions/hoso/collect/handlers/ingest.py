@@ -17,6 +17,7 @@ from hoso.platform.budget import Budgets, counter
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.metrics import metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
@@ -75,4 +76,5 @@ def reception() -> Reception:
         workspace_events_per_minute=settings.workspace_events_per_minute,
         public_url=settings.public_url,
         plan_of=PlansInUse(table, clock, settings.config_ttl_ms).of,
+        identity_of=RulesInForce(control).of,
     )

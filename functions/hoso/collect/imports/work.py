@@ -24,6 +24,7 @@ from hoso.collect.plans import Plan
 from hoso.collect.quarantine import quarantine
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput, Transient
+from hoso.model.identifiers import DEFAULT, IdentityConfig
 from hoso.platform.objects import Objects
 from hoso.platform.stream import Stream
 
@@ -54,6 +55,7 @@ class Importer:
     hash_of: Hash
     spend: Spend = lambda _source, _events: None
     plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
+    identity_of: Callable[[str], IdentityConfig] = lambda _workspace: DEFAULT
 
     def plan(self, name: str) -> Json:
         """Cut the dropped file into stored pieces; pieces that were handed in are left as they are.
@@ -107,7 +109,9 @@ class Importer:
     def _send(self, record: Json, found: Events) -> int:
         """Put the events on the stream through the intake of all events; what that refuses is added to the bad rows."""
         source: str = record["source"]
-        sender = Sender(self.workspace, source, plan=self.plan_of(self.workspace, source))
+        sender = Sender(
+            self.workspace, source, plan=self.plan_of(self.workspace, source), identity=self.identity_of(self.workspace)
+        )
         accepted = 0
         for first in range(0, len(found.events), BATCH_EVENTS):
             raw = orjson.dumps({"batch": found.events[first : first + BATCH_EVENTS]})

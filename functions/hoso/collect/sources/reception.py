@@ -30,6 +30,7 @@ from hoso.collect.sources.marks import Marks
 from hoso.collect.write_keys import EVENTS_PER_MINUTE
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient
+from hoso.model.identifiers import DEFAULT, IdentityConfig
 from hoso.platform.budget import Budgets
 from hoso.platform.clock import Clock
 from hoso.platform.metrics import meter
@@ -70,6 +71,7 @@ class HookReception:
     workspace_events_per_minute: int = 6_000_000
     public_url: str = ""
     plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
+    identity_of: Callable[[str], IdentityConfig] = lambda _workspace: DEFAULT
 
     def receive(self, event: Mapping[str, Any]) -> Reply:
         """The answer to an HTTP API event (payload 2.0). Whatever is sent, it is no 5xx unless nothing was stored."""
@@ -145,7 +147,8 @@ class HookReception:
                 self._keep(kind, delivery, [_bad(0, fault, _payload(delivery))])
                 raise fault from error
             frame = Frame(delivery.now, lambda: "")  # every call has its message id
-            sender = Sender(source.workspace, source.key, plan=self.plan_of(source.workspace, source.key))
+            plan = self.plan_of(source.workspace, source.key)
+            sender = Sender(source.workspace, source.key, plan=plan, identity=self.identity_of(source.workspace))
             taken = take(raw, parse_batch(raw), frame, sender, self.hasher(source.workspace))
             if taken.records:
                 self.stream.put(taken.records)
