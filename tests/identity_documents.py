@@ -58,7 +58,7 @@ def random_document(seed: int, *, operators: bool = True, most: int = 24) -> dic
         lot = chance.random()
         if lot < 0.06:
             one, other = two()
-            score = round(chance.random(), 2)
+            score = round(0.01 + 0.99 * chance.random(), 2)
             items.append({"op": "probable", "id": f"o{number}", "ts": now, "score": score, "a": one, "b": other})
         elif operators and lot < 0.18:
             op = chance.choice(["cut", "cut", "restore", "apart", "delete"])
