@@ -158,6 +158,22 @@ def test_r19_ten_thousand_orders_keep_their_sums() -> None:
     assert (sums["orders"], sums["revenue"], sums["total"]) == (2_000, 20_000, 24_000)
 
 
+def test_r19_message_ids_of_a_thousand_characters_do_not_make_the_item_too_large() -> None:
+    dice = random.Random(1)
+
+    def long_id() -> str:
+        return dice.randbytes(512).hex()
+
+    told = [identify(long_id(), n, **{f"t{n}": "x"}) for n in range(600)]
+    told += [track(long_id(), n, "Order Completed", order_id=str(n), revenue=2, total=2) for n in range(600)]
+    told += [track(long_id(), 700 + n, "Order Refunded", order_id=str(599 - n % 200), total=1) for n in range(3_000)]
+    _, cold = folded(told[:2_000], told[2_000:])
+    item = cold_item(cold, "pk")
+
+    assert sum(len(value) for value in item.values() if isinstance(value, bytes)) < 250_000
+    assert orders.totals(cold.orders, [cold.base])["orders"] == 600
+
+
 def test_an_order_told_by_browser_and_server_counts_once() -> None:
     told = [
         track("web", 1, "Order Completed", order_id="1", revenue=10),

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, cast
 
 from hoso.model.record import Event
 from hoso.unify.amounts import LARGEST, micros, units
 
 MAX_ORDERS = 500
+MAX_REFUNDS = 1_000
+"""Refunds of all kept orders together."""
 _MAX_REFUNDS = 20
 _MAX_ID = 128
+_MAX_MESSAGE_ID = 80
 COMPLETED = frozenset({"Order Completed", "Completed Order"})
 _REFUNDED = frozenset({"Order Refunded", "Refunded Order"})
 _CANCELLED = frozenset({"Order Cancelled", "Cancelled Order", "Order Canceled", "Canceled Order"})
@@ -123,19 +127,22 @@ def put(orders: Orders, base: Base, overflow: Json, event: Event) -> bool:
         _complete(order, event, given)
     elif event.name in _CANCELLED:
         order.cancelled = True
-    elif event.message_id in order.refunds or len(order.refunds) < _MAX_REFUNDS:
+    elif (refund := _short(event.message_id)) in order.refunds or len(order.refunds) < _MAX_REFUNDS:
         named = [micros(given.get(name)) for name in ("total", "revenue")]
         amount = next((amount for amount in named if amount is not None), None)
-        order.refunds = {**order.refunds, event.message_id: amount}
+        order.refunds = {**order.refunds, refund: amount}
     return order.wire() != before
 
 
 def trim(orders: Orders, base: Base) -> None:
-    """Sum up the oldest orders when there are too many, in place."""
-    surplus = len(orders) - MAX_ORDERS
-    if surplus <= 0:
+    """Sum up the oldest orders when there are too many, or too many refunds of them, in place."""
+    refunds = sum(len(order.refunds) for order in orders.values())
+    if len(orders) <= MAX_ORDERS and refunds <= MAX_REFUNDS:
         return
-    for order_id in sorted(orders, key=lambda found: (orders[found].last, found))[: surplus + MAX_ORDERS // 10]:
+    for order_id in sorted(orders, key=lambda found: (orders[found].last, found)):
+        if len(orders) <= MAX_ORDERS - MAX_ORDERS // 10 and refunds <= MAX_REFUNDS:
+            return
+        refunds -= len(orders[order_id].refunds)
         base.add(orders.pop(order_id))
 
 
@@ -181,8 +188,16 @@ def totals(orders: Orders, bases: Iterable[Base]) -> Json:
     }
 
 
+def _short(message_id: str) -> str:
+    """The message id, or what stands for one that is longer than any client makes: a thousand of those must fit."""
+    if len(message_id) <= _MAX_MESSAGE_ID:
+        return message_id
+    digest = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return message_id[: _MAX_MESSAGE_ID - len(digest)] + digest
+
+
 def _complete(order: Order, event: Event, given: Json) -> None:
-    told = (event.ts, event.message_id)
+    told = (event.ts, _short(event.message_id))
     if order.told is not None and order.told >= told:
         return
     currency = given.get("currency")

@@ -22,6 +22,8 @@ MAX_BYTES = 64_000
 MAX_VALUE_BYTES = 8_000
 MAX_NAME_BYTES = 256
 _MAX_RUN = 16
+_USUAL_MESSAGE_ID = 80
+"""What a message id is longer than this counts as part of the value."""
 
 RESERVED = frozenset(
     (
@@ -81,8 +83,8 @@ def put(traits: Traits, overflow: Json, name: str, value: object, *, at: tuple[i
         overflow["traits"] = overflow.get("traits", 0) + 1
         return True
     held = traits.get(name)
-    size = len(raw) + len(key)
     ts, message_id = at
+    size = len(raw) + len(key) + max(0, len(message_id) - _USUAL_MESSAGE_ID)
     if held is None:
         traits[name] = Trait(value, ts, message_id, source, [ts], None, size)
         return True
