@@ -21,6 +21,7 @@ from hoso.platform.dynamo import marshal
 from hoso.unify.handlers import profiles
 from infra.twin import calls
 from infra.twin.moto_fixes.values import canonical
+from tests.benchmarks.bench_consume import rules
 from tests.unify_world import NOW, Context, World, packed, unify_world
 
 READS = 300
@@ -195,6 +196,39 @@ def growth(people: int) -> dict[str, float]:
         }
 
 
+def identifiers(count: int) -> dict[str, float]:
+    """What an event costs for a person of so many identifiers, each a device with a fragment: ten live rules, one of
+    them on a trait, 50 batches of one record of ten events."""
+    with tempfile.TemporaryDirectory() as folder, unify_world(Path(folder), config_ttl_ms=60_000) as world:
+        for number, rule in enumerate(rules(10)):
+            world.segment(f"s{number}", rule)
+        for n in range(count - 1):
+            told = {"type": "identify", "userId": "u", "anonymousId": f"a{n}", "traits": {"plan": "gold"}}
+            stamp = format_instant(NOW - 400 * DAY_MS + n * 3 * DAY_MS)
+            seen = {"type": "track", "event": "Product Viewed", "messageId": f"s{n}", "anonymousId": f"a{n}"}
+            world.consume({**told, "messageId": f"i{n}", "timestamp": stamp}, {**seen, "timestamp": stamp})
+        who = {"anonymousId": "a0"} if count > 1 else {"userId": "u"}
+        view = {"type": "track", "event": "Product Viewed", **who}
+        meter = Meter()
+        calls.use("faults", meter)
+        spent = 0.0
+        for batch in range(50):
+            stamps = [format_instant(NOW - (50 - batch) * 1_000 + n) for n in range(10)]
+            events = [
+                {**view, "messageId": f"m{batch}.{n}", "timestamp": stamp, "properties": {"price": 9}}
+                for n, stamp in enumerate(stamps)
+            ]
+            work = world.kinesis(packed(events, NOW))
+            spent += meter.own_ms(lambda work=work: world.deliver(work))
+        calls.drop("faults")
+        held = len(world.profile("user_id:u")["identifiers"])
+        assert held == count, held
+        return {
+            "own_cpu_us_per_event": round(spent * 1_000 / 500, 1),
+            **{f"{name}_per_event": round(number / 500, 2) for name, number in sorted(meter.calls.items())},
+        }
+
+
 def measure(people: tuple[int, ...] = PEOPLE) -> dict[str, Any]:
     """All of it."""
     results: dict[str, Any] = {}
@@ -202,6 +236,7 @@ def measure(people: tuple[int, ...] = PEOPLE) -> dict[str, Any]:
         results["reads"] = reads(world)
     with tempfile.TemporaryDirectory() as folder, unify_world(Path(folder), config_ttl_ms=60_000) as world:
         results["one person"] = one_person(world)
+    results["identifiers"] = {f"{count} identifiers": identifiers(count) for count in (1, 10, 100)}
     results["growth"] = {f"{count} people": growth(count) for count in people}
     return results
 
