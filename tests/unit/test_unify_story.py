@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoso.unify import story, trait_history, verification, visits
-from hoso.unify.fragments import Cold, Fragment, Hot, cold_item, cold_of
-from hoso.unify.profiles import Person, merge, merge_traits, rule_state
+from hoso.unify.fragments import Cold, Fragment, Hot, cold_item, cold_of, fold, hot_of
+from hoso.unify.profiles import Person, merge, merge_traits, person_item, person_of, rule_state
 from hoso.unify.story import Story
 from hoso.unify.trait_history import Write, notable
 from hoso.unify.trait_policies import Policies, Policy, decide, policies_in
@@ -282,3 +285,30 @@ def test_the_short_way_of_a_repeated_value_is_the_long_way(seed: int) -> None:
         before = history.get("x", [])
         trait_history.put(history, {}, "x", write)
         assert history["x"] == notable([*before, write])
+
+
+def test_r50_items_of_the_release_without_stories_are_read_and_written_on() -> None:
+    held = json.loads((Path(__file__).parents[1] / "fixtures/items/without-story.json").read_text())
+    hot_wire, cold_wire, person_wire = (_plain(held[name]) for name in ("hot", "cold", "person"))
+    hot, cold = hot_of(hot_wire, HUB), cold_of(cold_wire)
+    person = person_of(person_wire, "p_1")
+    before = merge("main", person, [Fragment("f1", hot, cold)])
+    fold(hot, cold, [identify("i3", 50, points=5)], None)
+    after = merge("main", person, [Fragment("f1", hot, cold_of(cold_item(cold, "pk")))], {"points": POINTS})
+
+    assert {name: entry.value for name, entry in before.traits.items()} == {
+        **{"city": "Vinh", "points": 3, "marketingConsent": True}
+    }
+    assert before.totals["total"] == 450_000
+    assert {key: entry.state for key, entry in before.consent.items()} == {
+        **{"marketing": "granted", "marketing/email": "denied"}
+    }
+    assert (after.traits["points"].value, after.visits, after.computed) == (5, (), {})
+    assert person_item(person, "main") == person_wire
+
+
+def _plain(wire: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: base64.b64decode(value["base64"]) if isinstance(value, dict) and "base64" in value else value
+        for name, value in wire.items()
+    }
