@@ -46,6 +46,7 @@ from infra.twin.snapshot import Saver, Store
 from infra.twin.tokens import Issuer
 
 _GC_THRESHOLD = (200_000, 50, 1_000)
+_FINISH_S = 30
 _LOOK_S = 0.02
 _only_one = threading.Lock()
 """Moto's state is the process's."""
@@ -158,6 +159,7 @@ class Twin:
         held.callback(self._stop_pollers)
         for poller in (*self.stream_pollers, *self.queue_pollers):
             poller.start()
+        held.callback(self._finish_executions)
         held.callback(self._ticker.stop)
         self._ticker.start()
         gateway = Gateway(self.deployment, self.runtime, self._issuer, self.clock.now_ms)
@@ -293,6 +295,12 @@ class Twin:
             if attribute is not None:
                 for key in memory.expired(self.region, table, attribute, now_ms // 1000):
                     self.client("dynamodb").delete_item(TableName=table, Key=key)
+
+    def _finish_executions(self) -> None:
+        """Let state machines come to their end: a step that is cut off leaves its engine's memory behind."""
+        deadline = time.monotonic() + _FINISH_S
+        while memory.running_executions() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
 
     def _stop_pollers(self) -> None:
         self.flow.open = False
