@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "hooks": bench_hooks.measure,
     "shards": bench_shards.measure,
     "imports": bench_imports.measure,
+    "likeness": bench_likeness.measure,
     "files": bench_import_files.measure,
     "profile": bench_profile.measure,
     "segments": bench_segments.measure,
