@@ -16,6 +16,7 @@ from tests.benchmarks import (
     bench_hooks,
     bench_import_files,
     bench_imports,
+    bench_likeness,
     bench_plan,
     bench_profile,
     bench_segments,

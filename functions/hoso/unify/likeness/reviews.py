@@ -58,7 +58,7 @@ class Reviews:
 
     def pair_id(self, a: Identifier, b: Identifier) -> str:
         """The id of a pair of identifiers, whichever comes first."""
-        return self._hasher.text("likeness\0" + "\0".join(sorted((str(a), str(b)))))
+        return "l_" + self._hasher.text("likeness\0" + "\0".join(sorted((str(a), str(b)))))
 
     def get(self, pair: str) -> Review:
         """One pair, strongly consistent. Raises ``NotFound``."""

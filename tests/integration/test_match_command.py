@@ -1,0 +1,98 @@
+"""``hoso match`` on files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli.connection import CommandError
+from infra.cli.main import app
+from tests.likeness_people import people
+from tests.likeness_world import scores
+
+RUNNER = CliRunner()
+
+
+def written(file: Path, rows: list[list[str]]) -> Path:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    data = text.getvalue().encode()
+    file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
+    return file
+
+
+@pytest.mark.parametrize("name", ["records.csv", "records.csv.gz"])
+def test_every_record_gets_a_cluster(tmp_path: Path, name: str) -> None:
+    rows, truth = people(21, 1_200)
+    out = tmp_path / "clusters.csv"
+
+    done = RUNNER.invoke(app, ["match", str(written(tmp_path / name, rows)), "--out", str(out), "--json"])
+
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    header, *found = list(csv.reader(out.open()))
+    assert header == ["record_id", "cluster_id"]
+    assert [row[0] for row in found] == [row[0] for row in rows[1:]]
+    assert scores(truth, [row[1] for row in found]).f1 > 0.8
+    assert (summary["records"], summary["clusters"]) == (1_200, len({row[1] for row in found}))
+
+
+def test_a_higher_threshold_links_less(tmp_path: Path) -> None:
+    file = written(tmp_path / "r.csv", people(22, 900)[0])
+    linked = [
+        json.loads(RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c"), "--json", *more]).stdout)
+        for more in ([], ["--threshold", "0.94"])
+    ]
+    assert linked[1]["pairs_linked"] == linked[1]["pairs_auto"] < linked[0]["pairs_linked"]
+
+
+def test_a_pair_is_explained_without_its_values(tmp_path: Path) -> None:
+    rows, truth = people(23, 900)
+    one = next(place for place in range(900) if truth.count(truth[place]) > 1 and rows[place + 1][5])
+    other = truth.index(truth[one], one + 1)
+    file = written(tmp_path / "r.csv", rows)
+
+    done = RUNNER.invoke(app, ["match", str(file), "--explain", rows[one + 1][0], rows[other + 1][0]])
+
+    assert done.exit_code == 0, done.output
+    assert "bits" in done.stdout
+    assert "probability" in done.stdout
+    assert rows[one + 1][5] not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("name,email\na,b\n", "no column record_id"),
+        ("record_id,source\n1,crm\n", "no column to match by"),
+        ("record_id,email\n", "has no records"),
+        ("record_id,email\n1,a@b.vn\n1,c@d.vn\n", "more than once"),
+    ],
+)
+def test_a_file_that_cannot_be_matched_says_why(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(content)
+    done = RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c.csv")])
+    assert isinstance(done.exception, CommandError)
+    assert said in str(done.exception)
+
+
+def test_ragged_and_foreign_rows_do_no_harm(tmp_path: Path) -> None:
+    rows = [
+        ["record_id", "first_name", "email"],
+        ["1", "An"],
+        ["2"],
+        [],
+        ["3", "\u0000\ud7ff😀\tx\"'", "x@y.vn", "more"],
+    ]
+    file = written(tmp_path / "r.csv", rows)
+    done = RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c.csv"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["records"] == 3
