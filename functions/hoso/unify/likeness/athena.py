@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hoso.unify.likeness.blocking import condition, key_table, keys_for
+from hoso.unify.likeness.blocking import compared, found_by, key_table, keys_for
 from hoso.unify.likeness.comparisons import TERMS, comparisons_for
 from hoso.unify.likeness.normalise import FIELDS
 from hoso.unify.likeness.patterns import Packing
@@ -25,7 +25,7 @@ def statements(
     """The statements over the table ``source`` of normalised records, in their order.
 
     ``fields``: those that enough records fill. ``mates``: about how many other records of the same person a record has.
-    Answers with the tables ``records``, ``keyed``, ``pairs``, ``outcomes``.
+    Answers with the tables ``records``, ``keyed``, ``found``, ``pairs``, ``outcomes``.
     """
     comparisons = comparisons_for(fields, ())
     keys = keys_for(fields, ())
@@ -47,15 +47,8 @@ def statements(
         columns.append(f"log2(greatest(t_{term}.agreeing, 1) / t_{term}.total) - log2(t_{term}.others) AS w_{term}")
     found.append(f"CREATE TABLE records AS SELECT l.*, {', '.join(columns)} FROM {source} l {' '.join(joins)}")
     found += key_table(keys, dialect)
-    found.append(
-        "CREATE TABLE pairs AS "
-        + " UNION ALL ".join(
-            f"SELECT a, b, {place} AS key, {packing.packed_sql()} AS pattern, {packing.terms_sql()} AS terms FROM "
-            f"(SELECT a.id AS a, b.id AS b, {packing.levels_sql()}, {packing.term_columns()} FROM keyed a "
-            f"JOIN keyed b ON {condition(place)} WHERE a.k{place} >= 0 AND b.k{place} >= 0)"
-            for place in range(len(keys))
-        )
-    )
+    found.append("CREATE TABLE found AS " + " UNION ALL ".join(found_by(place) for place in range(len(keys))))
+    found.append(f"CREATE TABLE pairs AS {compared(packing)}")
     found.append("CREATE TABLE outcomes AS SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY pattern, terms")
     return found
 

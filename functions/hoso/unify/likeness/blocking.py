@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hoso.unify.likeness.patterns import Packing
 from hoso.unify.likeness.sql import Dialect
 
 
@@ -78,7 +79,7 @@ def keys_for(fields: Iterable[str], identifiers: Sequence[str]) -> list[Key]:
 
 
 def key_table(keys: Sequence[Key], dialect: Dialect) -> list[str]:
-    """Statements that make the table ``keyed``: the records with columns ``k0``, ``k1`` …
+    """Statements that make the table ``keyed``: numbers of records with columns ``k0``, ``k1`` …
 
     A key whose group is one record, or above the cap, is replaced by a number below zero that no other record has.
     """
@@ -93,10 +94,7 @@ def key_table(keys: Sequence[Key], dialect: Dialect) -> list[str]:
         )
         chosen.append(f"coalesce(g{place}.k{place}, -1 - k.id) AS k{place}")
         joins.append(f"LEFT JOIN g{place} ON g{place}.k{place} = k.r{place}")
-    statements.append(
-        f"CREATE TABLE keyed AS SELECT r.*, {', '.join(chosen)} FROM records r "
-        f"JOIN raw_keys k ON k.id = r.id {' '.join(joins)}"
-    )
+    statements.append(f"CREATE TABLE keyed AS SELECT k.id, {', '.join(chosen)} FROM raw_keys k {' '.join(joins)}")
     return statements
 
 
@@ -104,3 +102,20 @@ def condition(place: int) -> str:
     """When the records ``a`` and ``b`` are a pair of key ``place`` and of none before."""
     earlier = "".join(f" AND a.k{before} <> b.k{before}" for before in range(place))
     return f"a.k{place} = b.k{place} AND a.id < b.id{earlier}"
+
+
+def found_by(place: int) -> str:
+    """The pairs of key ``place`` that no earlier key finds."""
+    return (
+        f"SELECT a.id AS a, b.id AS b, {place} AS key FROM keyed a JOIN keyed b ON {condition(place)} "
+        f"WHERE a.k{place} >= 0 AND b.k{place} >= 0"
+    )
+
+
+def compared(packing: Packing) -> str:
+    """The pairs of the table ``found`` with their outcomes: columns a, b, key, pattern, terms."""
+    return (
+        f"SELECT a, b, key, {packing.packed_sql()} AS pattern, {packing.terms_sql()} AS terms FROM "
+        f"(SELECT f.a AS a, f.b AS b, f.key AS key, {packing.levels_sql()}, {packing.term_columns()} FROM found f "
+        "JOIN records a ON a.id = f.a JOIN records b ON b.id = f.b)"
+    )

@@ -1,7 +1,6 @@
 """The matcher: records in, scored pairs and clusters out, by DuckDB and numpy."""
 
 # The statements are made of names in this package, never of text from outside.
-# ruff: noqa: S608
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hoso.unify.likeness.blocking import condition, key_table
+from hoso.unify.likeness.blocking import compared, found_by, key_table
 from hoso.unify.likeness.clusters import Ints, cluster
 from hoso.unify.likeness.model import Parameters, Patterns, expected, fit, probabilities
 from hoso.unify.likeness.patterns import TERM_STEPS
@@ -67,22 +66,23 @@ class Matcher:
 
         ``fresh``: by record whether it is new or changed; only pairs with such a record are made.
         """
-        keys, packing = self.records.keys, self.records.packing
+        keys = self.records.keys
         for statement in key_table(keys, DUCKDB):
             self._sql.execute(statement)
-        self._sql.execute("CREATE TABLE pairs (a INTEGER, b INTEGER, key TINYINT, pattern BIGINT, terms TINYINT)")
+        self._sql.execute("CREATE TABLE found (a INTEGER, b INTEGER, key TINYINT)")
         more = ""
         if fresh is not None:
             self._sql.register("news", {"id": np.nonzero(fresh)[0].astype(np.int32)})
             self._sql.execute("CREATE TABLE fresh AS FROM news")
             more = " AND (a.id IN (FROM fresh) OR b.id IN (FROM fresh))"
         for place, key in enumerate(keys):
-            progress(key.name, place / len(keys))
-            self._sql.execute(
-                f"INSERT INTO pairs SELECT a, b, {place}, {packing.packed_sql()}, {packing.terms_sql()} FROM "
-                f"(SELECT a.id AS a, b.id AS b, {packing.levels_sql()}, {packing.term_columns()} FROM keyed a "
-                f"JOIN keyed b ON {condition(place)} WHERE a.k{place} >= 0 AND b.k{place} >= 0{more})"
-            )
+            progress(key.name, 0.4 * place / len(keys))
+            self._sql.execute(f"INSERT INTO found {found_by(place)}{more}")
+        for table in ("keyed", "raw_keys", *(f"g{place}" for place in range(len(keys)))):
+            self._sql.execute(f"DROP TABLE {table}")
+        progress("all", 0.4)
+        self._sql.execute(f"CREATE TABLE pairs AS {compared(self.records.packing)}")
+        self._sql.execute("DROP TABLE found")
         progress("", 1.0)
         return int(self.records.one("SELECT count(*) FROM pairs")[0])
 
