@@ -74,6 +74,37 @@ def test_r2_notable_writes_of_parts_are_the_notable_writes_of_the_whole(seed: in
         assert decide(policy, [*one, *two]) == decide(policy, writes)
 
 
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32))
+def test_r2_the_newest_visits_do_not_depend_on_order(seed: int) -> None:
+    dice = random.Random(seed)
+    told = [
+        track(f"m{n}", dice.randrange(60) * 1_200_000 + n, "Presence Detected", store_id=dice.choice("ABC"))
+        if dice.random() < 0.6
+        else track(f"m{n}", dice.randrange(60) * 1_200_000 + n, "Order Completed", order_id=str(dice.randrange(90)))
+        for n in range(200)
+    ]
+    states: list[visits.Visits] = []
+    for order in (told, dice.sample(told, 200)):
+        held: visits.Visits = {}
+        for one in order:
+            visits.put(held, one.event)
+        states.append(held)
+
+    assert states[0] == states[1]
+    assert sum(visit.arrival for visit in states[0].values()) == visits.MAX_ARRIVALS
+
+
+def test_a_door_that_reports_every_half_minute_changes_nothing_and_drives_no_order_out() -> None:
+    orders_ = [track(f"o{n}", n * 100_000_000, "Order Completed", order_id=str(n)) for n in range(64)]
+    _, cold = folded(orders_)
+    pings = [track(f"p{n}", 7_000_000_000 + n * 30_000, "Presence Detected", store_id="A") for n in range(100)]
+    changed = [story.fold(cold.story, one.event, "door") for one in pings]
+
+    assert sum(changed) <= 2
+    assert sum(not visit.arrival for visit in cold.story.visits.values()) == 64
+
+
 def test_the_same_again_changes_nothing() -> None:
     dice = random.Random(3)
     told = [event(dice, n) for n in range(40)]

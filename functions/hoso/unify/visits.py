@@ -1,7 +1,9 @@
 """Visits of one fragment: the newest orders and arrivals, each with place, seat, items and party (pure).
 
 They are what habits (weekday, hour, shop, item, seat) and relations (who shares the bill) are computed from, at read.
-Of each order the last telling counts, an arrival is its own message; the 64 newest are kept.
+Of each order the last telling counts; of arrivals in one shop the first of each hour, so that a door that reports every
+half minute changes nothing. The 64 newest orders and the 16 newest arrivals are kept, apart: neither drives the other
+out.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 from hoso.model.record import Event
+from hoso.model.time import HOUR_MS
 from hoso.unify import orders
 
 MAX_VISITS = 64
+MAX_ARRIVALS = 16
 _MAX_ITEMS = 5
 _MAX_TEXT = 60
 ARRIVALS = frozenset({"Store Visited", "Store Entered", "Checked In", "Presence Detected"})
@@ -42,7 +46,7 @@ class Visit(NamedTuple):
 
 
 Visits = dict[str, Visit]
-"""Order id (``o:…``) or message id (``m:…``) → its last telling."""
+"""Order id (``o:…``), message id of an order without one (``m:…``) or shop and hour of an arrival (``a:…``) → visit."""
 
 
 def put(visits: Visits, event: Event) -> bool:
@@ -53,8 +57,6 @@ def put(visits: Visits, event: Event) -> bool:
     given = cast("Json", properties) if isinstance(properties, dict) else {}
     order_id = given.get("order_id")
     arrival = event.name in ARRIVALS
-    named = isinstance(order_id, (str, int)) and not arrival and bool(order_id)
-    key = f"o:{str(order_id)[:_MAX_TEXT]}" if named else f"m:{event.message_id[:_MAX_TEXT]}"
     fresh = Visit(
         event.ts,
         event.message_id[:_MAX_TEXT],
@@ -65,15 +67,30 @@ def put(visits: Visits, event: Event) -> bool:
         _first(given, "paired_card", "pairedCard"),
         arrival,
     )
+    key = _key(fresh, order_id)
     held = visits.get(key)
-    if held is not None and held.order >= fresh.order:
+    if held is not None and (held.order <= fresh.order if arrival else held.order >= fresh.order):
         return False
     visits[key] = fresh
-    if len(visits) > MAX_VISITS:
-        oldest = min(visits, key=lambda name: (visits[name].order, name))
+    like = [name for name, visit in visits.items() if visit.arrival == arrival]
+    if len(like) > (MAX_ARRIVALS if arrival else MAX_VISITS):
+        oldest = min(like, key=lambda name: (_rank(visits[name]), name))
         del visits[oldest]
         return oldest != key
     return True
+
+
+def _key(visit: Visit, order_id: object) -> str:
+    if visit.arrival:
+        return f"a:{visit.ts // HOUR_MS}:{visit.store}"
+    if isinstance(order_id, (str, int)) and order_id:
+        return f"o:{str(order_id)[:_MAX_TEXT]}"
+    return f"m:{visit.message_id}"
+
+
+def _rank(visit: Visit) -> tuple[int, str]:
+    """By what the newest are chosen. Of arrivals only the hour counts: it is the same for all that fall under a key."""
+    return (visit.ts // HOUR_MS, "") if visit.arrival else visit.order
 
 
 def unite(parts: Iterable[Visits]) -> list[Visit]:
@@ -82,7 +99,7 @@ def unite(parts: Iterable[Visits]) -> list[Visit]:
     for part in parts:
         for key, visit in part.items():
             held = united.get(key)
-            if held is None or held.order < visit.order:
+            if held is None or (held.order > visit.order if visit.arrival else held.order < visit.order):
                 united[key] = visit
     return sorted(united.values(), key=lambda visit: visit.order)
 
