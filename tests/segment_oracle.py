@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +50,9 @@ def holds(rule, tz, others, profile, events, as_of):
         other = others[rule["key"]]
         return holds(other["rule"], other.get("timezone", "UTC"), others, profile, events, as_of)
     if kind == "trait":
+        meant = measured(rule, tz, others)
+        if meant is not None:
+            return measure(meant, tz, events, as_of)
         if not compare(look(profile["traits"], rule["name"]), rule, tz, as_of):
             return False
         if "for" not in rule:
@@ -93,6 +97,21 @@ def holds(rule, tz, others, profile, events, as_of):
     if kind == "sequence":
         return sequence(rule, tz, events, as_of)
     raise AssertionError(kind)
+
+
+def measured(rule, tz, others):
+    """The condition on events that a trait stands for: one that is defined (``trait:<name>``) as a measure here."""
+    defined = others.get("trait:" + rule["name"])
+    if defined is None or "for" in rule or defined.get("timezone", "UTC") != tz:
+        return None
+    recipe = {key: value for key, value in defined["of"].items() if key != "kind"}
+    if recipe["measure"]["agg"] not in ("first", "last", "most_frequent"):
+        if rule["op"] not in ("is", "is_not", "in", "not_in", "lt", "lte", "gt", "gte", "between"):
+            return None
+        operands = rule["value"] if isinstance(rule["value"], list) else [rule["value"]]
+        if any(isinstance(one, (str, bool)) for one in operands):
+            return None
+    return {**recipe, **{key: rule[key] for key in ("op", "value", "ignore_case") if key in rule}}
 
 
 # events
@@ -165,7 +184,8 @@ def measure(rule, tz, events, as_of):
 
 
 def micro(value):
-    return math.floor(float(value) * 1e6 + 0.5)
+    scaled = float(value) * 1e6 + 0.5
+    return math.floor(scaled) if abs(scaled) < 1e30 else int(math.copysign(10**30, scaled))
 
 
 def numeric(found, rule, scale=lambda value: value):
@@ -388,6 +408,7 @@ def length(duration):
     return int(found[1]) * UNITS[found[2]]
 
 
+@cache
 def start(day, tz):
     """The first instant of a local day, found by looking at every quarter of an hour around it."""
     guess = int((datetime(day.year, day.month, day.day, tzinfo=UTC) - EPOCH).total_seconds()) * 1000
@@ -397,8 +418,12 @@ def start(day, tz):
     raise AssertionError(day)
 
 
+@lru_cache(100_000)
 def local_day(moment, tz):
-    return (EPOCH + timedelta(milliseconds=moment)).astimezone(ZoneInfo(tz)).date()
+    try:
+        return (EPOCH + timedelta(milliseconds=moment)).astimezone(ZoneInfo(tz)).date()
+    except OverflowError:  # instants beyond the calendar lie on its last or its first day
+        return date.max if moment > 0 else date.min
 
 
 def add_months(day, months):
@@ -407,6 +432,7 @@ def add_months(day, months):
     return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
 
 
+@lru_cache(100_000)
 def back(as_of, duration, tz, direction=1):
     found = re.fullmatch(r"(\d+)(mo|y)", duration)
     if found:

@@ -20,6 +20,27 @@ NAMES = ["a", "b", "c"]
 DURATIONS = ["0d", "15min", "1h", "24h", "36h", "1d", "2d", "7d", "1w", "30d", "1mo", "2mo", "1y"]
 ELAPSED = [one for one in DURATIONS if not one.endswith(("mo", "y"))]
 TEXTS = ["x", "X", "xy", "ab", "1", "2", "true", "İstanbul", "istanbul", "e\u0301", "é", "100%_x", "a.b", ""]
+ODD_NUMBERS = [2**53 + 1, 2**63, -(2**63), 99_999_999_999, 100_000_000_000, -5, 1e308, 1e-7, 5e-7, -0.0, 1e21]
+ODD_TEXTS = [
+    *("1e5", "1E+2", "-0", "-0.0", "0.5e-3", "+1", ".5", "1.", "00", "1,5", "1 ", "\u0661", "True", "false", "null"),
+    *("2026-11-22T24:00Z", "2026-11-22T12:00:60Z", "2026-11-22T12:00+14:00", "2026-11-22T12:00+14:01"),
+    *("2026-11-22T12:00:00.1239Z", "2026-11-22 12:00", "2026-11-22t12:00Z", "2026-11-22T12:00-0330", "2026-11-2"),
+    *("2026-1-01", "9999-12-31", "0001-01-01", "2028-02-29", "1996-02-29", "2026-11-22T12", "2026-11-22T12:00:00,5Z"),
+    *(
+        "i\u0307",
+        "I",
+        "\u0131",
+        "stra\u00dfe",
+        "STRASSE",
+        "\u212b",
+        "\u00e5",
+        "a\u0323\u0302",
+        "\U0001f600",
+        "a\nb",
+        "*",
+        "?",
+    ),
+]
 DAYS = ["2026-11-22", "2026-11-21", "2026-11-15", "2026-10-22", "2004-02-29", "1990-11-24", "2026-02-30", "2026-11-01"]
 
 
@@ -29,6 +50,8 @@ class Draw:
     def __init__(self, random):
         self.random = random
         self.as_of = random.choice(MOMENTS) + random.choice([0, 0, 1, -1, 3_600_000, -86_400_000])
+        self.defined = {}
+        """Computed traits of kind ``measure`` that rules may name."""
 
     def one(self, *choices):
         return self.random.choice(choices)
@@ -65,6 +88,8 @@ class Draw:
 
     def value(self, deep=True):
         pick = self.random.randint(0, 9)
+        if self.maybe(0.12):
+            return self.one(*ODD_NUMBERS, *ODD_TEXTS)
         if pick <= 2:
             return self.one(*TEXTS)
         if pick == 3:
@@ -85,6 +110,8 @@ class Draw:
         return {self.one("p", "q"): self.value(False) for _ in range(self.random.randint(0, 2))}
 
     def scalar(self):
+        if self.maybe(0.1):
+            return self.one(*ODD_TEXTS, 100_000, -5, 0.0005)
         return self.one(*TEXTS, 0, 1, 2, 5, 1.5, 0.1, True, False)
 
     def comparison(self, ops=None):
@@ -136,9 +163,9 @@ class Draw:
             low = self.one(0, 1, 0.5)
             made["value"] = [low, low + self.one(0, 1, 4)]
         elif op in ("contains", "not_contains", "starts_with", "ends_with"):
-            made["value"] = self.one("x", "X", "i", "é", "%", "1")
+            made["value"] = self.one("x", "X", "i", "é", "%", "1", "\u0130", "S", "e\u0301", "_", "\n")
         elif op == "matches":
-            made["value"] = self.one("x*", "?", "*%_*", "??", "i*", "*")
+            made["value"] = self.one("x*", "?", "*%_*", "??", "i*", "*", "*a*b*", "?*?", "\u00e5", "*.*", "*\\\\*")
         elif op in ("size_gte", "size_lte"):
             made["value"] = self.random.randint(0, 3)
         elif op in ("before", "after"):
@@ -291,11 +318,17 @@ class Draw:
         if self.maybe(0.25):
             made["within"] = self.one("1h", "36h", "7d")
         if self.maybe(0.25):
-            made["same"] = ["properties.k"]
+            made["same"] = ["properties.k", "properties.v"] if self.maybe(0.2) else ["properties.k"]
         return made
 
     def rule(self, depth=0):
         pick = self.random.random()
+        if self.defined and self.maybe(0.06):
+            numbers = ["is", "is_not", "in", "not_in", "lt", "lte", "gt", "gte", "between"]
+            name = self.one(*sorted(self.defined))
+            plain = self.defined[name]["of"]["measure"]["agg"] in ("first", "last", "most_frequent")
+            made = self.comparison() if plain or self.maybe(0.1) else self.number_comparison(numbers)
+            return {"kind": "trait", "name": name, **made, **({"for": "1d"} if self.maybe(0.05) else {})}
         if depth < 3 and pick < 0.25:
             return {
                 "kind": self.one("all", "any"),
@@ -314,7 +347,12 @@ class Draw:
             return made
         return self.one(
             {"kind": "everyone"},
-            {"kind": "consent", "purpose": "m", "channel": "e", "state": self.one(["granted"], ["unset", "denied"])},
+            {
+                "kind": "consent",
+                "purpose": self.one("m", "n"),
+                "channel": self.one("e", "s"),
+                "state": self.one(["granted"], ["unset", "denied"], ["denied"], ["unset"]),
+            },
             {"kind": "consent", "purpose": "m", "state": ["granted", "unset"]},
             {"kind": "suppressed", "channel": "e"},
             {"kind": "has_id", "types": ["email", "phone"]},
@@ -322,12 +360,22 @@ class Draw:
             {
                 "kind": "score",
                 "name": "s",
-                "op": "gte",
-                "value": 0.5,
-                **({"max_age": self.one("1d", "1mo")} if self.maybe() else {}),
+                **self.one(
+                    {"op": "gte", "value": 0.5},
+                    {"op": "lt", "value": 0.6},
+                    {"op": "gt", "value": 0.5},
+                    {"op": "lte", "value": 0.5},
+                    {"op": "between", "value": [0.2, 0.6]},
+                ),
+                **({"max_age": self.one("1d", "1mo", "24h", "1y")} if self.maybe() else {}),
             },
             {"kind": "geo", "trait": "g", "lat": 21, "lon": 105.8, "within_km": self.one(1, 50, 20_000)},
-            {"kind": "split", "salt": self.one("s", "r"), "from": 0, "to": self.one(25, 50, 99.99)},
+            {
+                "kind": "split",
+                "salt": self.one("s", "r"),
+                "from": self.one(0, 0, 12.34, 24.99),
+                "to": self.one(25, 50, 99.99, 100),
+            },
         )
 
     def segment(self, key, others=()):
@@ -335,6 +383,17 @@ class Draw:
         if others and self.maybe(0.15):
             rule = {"kind": "all", "of": [{"kind": "segment", "key": self.one(*others)}, rule]}
         return {"schema": "segment/1", "key": key, "timezone": self.one(*ZONES), "rule": rule}
+
+    def definitions(self):
+        """One or two computed traits of kind ``measure``, by name; rules drawn from now on may name them."""
+        for name in ("c1", "c2")[: self.random.randint(1, 2)]:
+            recipe = {}
+            while "measure" not in recipe:
+                recipe = self.event_rule()
+            recipe = {key: recipe[key] for key in ("event", "where", "window", "measure") if key in recipe}
+            document = {"schema": "trait/1", "key": name, "timezone": self.one(*ZONES[:3])}
+            self.defined[name] = {**document, "of": {"kind": "measure", **recipe}}
+        return self.defined
 
     # people
 
@@ -348,7 +407,9 @@ class Draw:
         made = {"id": identity, "traits": traits, "trait_since": {}, "scores": {}}
         made["trait_since"] = {name: self.instant() for name in traits if self.maybe(0.8)}
         if self.maybe(0.4):
-            made["consent"] = {self.one("m", "m/e", "n"): self.one("granted", "denied") for _ in range(2)}
+            made["consent"] = {
+                self.one("m", "m/e", "n", "n/s", "m/s"): self.one("granted", "denied") for _ in range(self.one(1, 2, 3))
+            }
         if self.maybe(0.2):
             made["suppressed"] = [self.one("e", "*", "sms")]
         if self.maybe(0.3):
@@ -356,14 +417,30 @@ class Draw:
         if self.maybe(0.3):
             made["identifiers"] = {self.one("email", "anonymous_id"): self.one(["z"], [])}
         if self.maybe(0.3):
-            made["scores"] = {"s": {"value": self.one(0.5, 0.7, 0.2, "0.6"), "at": self.instant()}}
+            made["scores"] = {"s": {"value": self.one(0.5, 0.7, 0.2, "0.6", "x", None), "at": self.instant()}}
         if self.maybe(0.2):
             made["split_id"] = f"split{self.random.randint(0, 99)}"
         if self.maybe(0.03):
             made["deleted"] = True
         return made
 
-    def events(self, most=8):
+    def changed(self, profile):
+        """The person after a change of consent, of a trait, of lists, or after a deletion; mostly as it was."""
+        pick = self.random.random()
+        if pick < 0.08:
+            return {**profile, "deleted": True}
+        if pick < 0.3:
+            said = {**profile.get("consent", {}), self.one("m", "m/e", "n"): self.one("granted", "denied")}
+            return {**profile, "consent": said}
+        if pick < 0.4:
+            name = self.one("t", "u", "l")
+            traits, since = {**profile["traits"], name: self.value()}, {**profile["trait_since"], name: self.as_of}
+            return {**profile, "traits": traits, "trait_since": since}
+        if pick < 0.45:
+            return {**profile, "lists": ["L"], "suppressed": ["e"]}
+        return profile
+
+    def events(self, most=8, prefix=""):
         made = []
         for place in range(self.random.randint(0, most)):
             moment = self.instant() if self.maybe(0.85) or not made else made[-1]["ts"]
@@ -379,7 +456,7 @@ class Draw:
                 body["context"] = {"c": self.value()}
             made.append(
                 {
-                    "message_id": f"m{place}",
+                    "message_id": f"{prefix}m{place}",
                     "event": self.one(*NAMES),
                     "ts": moment,
                     "received_at": received,
