@@ -55,9 +55,11 @@ def rules(count: int) -> list[dict[str, Any]]:
     return [json.loads(json.dumps(kinds[n % len(kinds)]).replace("7d", f"{7 + n}d")) for n in range(count)]
 
 
-def ratio(world: World, per_record: int, events: int = 20_000) -> dict[str, float]:
+def ratio(
+    world: World, per_record: int, events: int = 20_000, requests: list[list[dict[str, Any]]] | None = None
+) -> dict[str, float]:
     """CPU of consuming over CPU of parsing and writing the same events, at so many events a record."""
-    requests = list(visits(events // per_record, per_record, max(1, events // per_record // 4)))
+    requests = requests or list(visits(events // per_record, per_record, max(1, events // per_record // 4)))
     first = len(requests) // 3
     for batch in _batches(world, requests[:first], per_record):
         assert world.deliver(batch) == []

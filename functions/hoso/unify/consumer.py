@@ -42,7 +42,8 @@ _CAUTION = 3
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one batch, for its log line. ``new`` are the hubs that were met for the first time, by workspace."""
+    """Counts of one batch, for its log line. ``new`` are the hubs that were met for the first time, by workspace;
+    ``unfinished`` the commits that could not hold all changes of a person."""
 
     records: int = 0
     events: int = 0
@@ -51,6 +52,7 @@ class Tally:
     aside: int = 0
     retries: int = 0
     transitions: int = 0
+    unfinished: int = 0
     new: Counter[str] = field(default_factory=Counter[str])
     failed: set[int] = field(default_factory=set[int])
 
@@ -159,11 +161,13 @@ class Consumer:
             Transient: a dependency stayed down for all tries.
         """
         down: Transient | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
+        failures = 0
+        while failures < ATTEMPTS:
+            if failures:
+                self._sleep(random.uniform(0, _BASE_DELAY_S * 2**failures))  # noqa: S311  jitter needs no secrecy
             if remaining_ms() < _RESERVE_MS:
                 break
+            written = tally.unfinished
             try:
                 if not self._attempt([group], tally, careful=True):
                     return
@@ -178,6 +182,7 @@ class Consumer:
             except Exception as error:
                 self._report(error)
                 break
+            failures += tally.unfinished == written  # a part that was written is progress, however many there are
         if down is not None:
             raise down
         self._fail([group], tally)
@@ -200,7 +205,9 @@ class Consumer:
                 again += [part.group for part in unit.parts]
                 continue
             _count(unit, tally)
-            if (unit.settled is not None and not unit.settled.complete) or self._others_moved(unit):
+            unfinished = unit.settled is not None and not unit.settled.complete
+            tally.unfinished += unfinished
+            if unfinished or self._others_moved(unit):
                 again.append(unit.parts[0].group)
         return again
 

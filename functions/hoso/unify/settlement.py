@@ -23,6 +23,8 @@ DUE_SHARDS = 8
 SLOT_MS = 300_000
 MOST_TRANSITIONS = 25
 """Changes in one transaction; a person with more gets them in further rounds."""
+MOST_ITEMS = 75
+"""Items of changes and of new times to look again in one transaction: the rest of its room is the person's fragments."""
 _AFTER_MERGE = frozenset({"ab", "qm"})
 """Attributes of a person that a merge or a parting leaves until everything was evaluated."""
 _OUTBOX_TTL_MS = 7 * DAY_MS
@@ -83,13 +85,17 @@ def settle(
         held = memberships.get(key)
         if verdict.spilled:
             continue
+        full = len(answer.puts) + len(answer.drops) + len(answer.outbox) >= MOST_ITEMS
         if verdict.member == (held is not None):
             if held is not None and _stale(held, verdict, revisions[key], at):
+                if full:
+                    answer.complete = False
+                    break
                 memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
                 answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
                 changed = True
             continue
-        if len(answer.outbox) >= MOST_TRANSITIONS:
+        if full or len(answer.outbox) >= MOST_TRANSITIONS:
             answer.complete = False
             break
         cause = reason(key)
@@ -107,7 +113,9 @@ def settle(
             continue  # it was a member only as part of the person from whom it parted: nobody was told that it entered
         kind = "segment.entered" if verdict.member else "segment.exited"
         answer.outbox.append(_announcement(workspace, person.pid, kind, key, revision, version, cause, at))
-    due = _due(person, verdicts, at, every=every)
+    # who evaluates all segments and cannot write all changes at once has to evaluate all of them again: now, or, if
+    # this process dies, when the sweeper comes
+    due = _due(person, verdicts, at, every=every) if answer.complete or not every else at
     cleaned = every and answer.complete and (person.dirty or bool(_AFTER_MERGE & person.rest.keys()))
     if not (changed or cleaned or due != person.due):
         return None
