@@ -389,6 +389,8 @@ def compare(value, rule, tz, as_of):
     if op == "later_than":
         return moment > back(as_of, literal, tz, -1)
     today = local_day(as_of, tz)
+    if local_day(moment, tz) is None:
+        return False
     if op == "days_from_today":
         return literal["from"] <= (local_day(moment, tz) - today).days <= literal["to"]
     day = local_day(moment, tz)
@@ -422,8 +424,8 @@ def start(day, tz):
 def local_day(moment, tz):
     try:
         return (EPOCH + timedelta(milliseconds=moment)).astimezone(ZoneInfo(tz)).date()
-    except OverflowError:  # instants beyond the calendar lie on its last or its first day
-        return date.max if moment > 0 else date.min
+    except OverflowError:  # instants beyond the calendar lie on no day
+        return None
 
 
 def add_months(day, months):

@@ -486,3 +486,30 @@ def test_r12_a_conflict_is_tried_again_and_counts_once(world: World, monkeypatch
 
     assert world.profile("anonymous_id:a1")["totals"]["events"] == 1
     assert len(world.profile("anonymous_id:a1")["timeline"]["items"]) == 1
+
+
+def test_a_newcomer_who_enters_sixty_segments_at_once_enters_them_all_with_the_first_event(world: World) -> None:
+    """More than one transaction takes: also the segments that the event itself does not touch."""
+    keys = [f"s{n:02d}" for n in range(60)]
+    for key in keys:
+        world.segment(key, {"kind": "not", "of": {"kind": "event", "event": f"Never {key}"}})
+
+    world.consume(told("Hello", 1))
+
+    assert world.announced() == [("segment.entered", key) for key in keys]
+
+
+def test_a_newcomer_whose_worker_dies_between_the_rounds_is_finished_by_the_sweeper(world: World) -> None:
+    keys = [f"s{n:02d}" for n in range(60)]
+    for key in keys:
+        world.segment(key, {"kind": "not", "of": {"kind": "event", "event": f"Never {key}"}})
+    faults = Faults(operations={"TransactWriteItems"})
+    with faults.fail_before(2, error="AccessDenied"), suppress(Exception):
+        world.deliver(world.kinesis(packed([told("Hello", 1)], world.now)))
+    assert len(world.announced()) == 25
+
+    (due,) = world.items("delivery", "D")
+    assert due["due"] <= world.now
+    world.parts.people.reevaluate("main", due["sk"], world.now)
+
+    assert world.announced() == [("segment.entered", key) for key in keys]

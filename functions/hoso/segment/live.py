@@ -49,7 +49,7 @@ from hoso.segment.meters import SIGNATURE, Fold, merge_meters
 from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.segment.registry import Registry
 from hoso.segment.sequence_leaf import sequence_leaf
-from hoso.segment.values import split_path
+from hoso.segment.values import AFTER_LAST_MS, split_path
 from hoso.segment.zones import NEVER, Zone, zone
 
 __all__ = ["LiveRules", "PersonState", "RuleEvent", "Verdict", "compile_live", "merge_meters"]
@@ -131,7 +131,7 @@ class LiveRules:
                 verdicts[key] = _LEFT_AS_IT_IS
             elif leaf is not None:
                 holds, until = leaf(person, as_of)
-                verdicts[key] = Verdict(holds is True, None if until >= NEVER else until, holds is None)
+                verdicts[key] = Verdict(holds is True, None if until >= AFTER_LAST_MS else until, holds is None)
         return verdicts
 
 

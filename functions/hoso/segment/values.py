@@ -30,9 +30,10 @@ _number = re.compile(NUMBER_PATTERN).fullmatch
 _day = re.compile(DAY_PATTERN).fullmatch
 _instant = re.compile(INSTANT_PATTERN).fullmatch
 _INT_LOW, _INT_HIGH = -(1 << 63), 1 << 64
+_FARTHEST_MS = 1 << 61
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _FIRST_MS = (1 - _EPOCH_ORDINAL) * DAY_MS
-_AFTER_LAST_MS = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_MS
+AFTER_LAST_MS = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_MS
 
 
 def split_path(path: str) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ def instant(value: Any, zone: Zone) -> int | None:
     if type(value) is int:
         if not _INT_LOW <= value < _INT_HIGH:
             return None
-        return value * 1_000 if value < SECONDS_BELOW else value
+        # beyond any calendar, yet an instant: before, or after, all others
+        return max(-_FARTHEST_MS, min(_FARTHEST_MS, value * 1_000 if value < SECONDS_BELOW else value))
     if type(value) is not str:
         return None
     if len(value) == 10:
@@ -160,7 +162,7 @@ def local_month_day(value: Any, zone: Zone) -> tuple[int, int] | None:
         day = parse_day(value)
     else:
         moment = instant(value, zone)
-        if moment is None or not _FIRST_MS + DAY_MS * 2 <= moment < _AFTER_LAST_MS - DAY_MS * 2:
+        if moment is None or not _FIRST_MS + DAY_MS * 2 <= moment < AFTER_LAST_MS - DAY_MS * 2:
             return None
         day = zone.clock_day(moment)
     if day is None:

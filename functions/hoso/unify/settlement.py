@@ -24,7 +24,7 @@ SLOT_MS = 300_000
 MOST_TRANSITIONS = 25
 """Changes in one transaction; a person with more gets them in further rounds."""
 MOST_ITEMS = 75
-"""Items of changes and of new times to look again in one transaction: the rest of its room is the person's fragments."""
+"""Items of changes and of new times to look again in one transaction: the rest of it is the person's fragments."""
 _AFTER_MERGE = frozenset({"ab", "qm"})
 """Attributes of a person that a merge or a parting leaves until everything was evaluated."""
 _OUTBOX_TTL_MS = 7 * DAY_MS
@@ -77,42 +77,9 @@ def settle(
     """
     memberships = dict(person.memberships)
     reasons = dict(person.reasons)
-    version = person.version + 1
     answer = Settlement(person)
-    quiet: frozenset[str] = frozenset(person.rest.get("qm", ()))
-    changed = False
-    for key, verdict in sorted(_with_vanished(verdicts, person, revisions, every=every).items()):
-        held = memberships.get(key)
-        if verdict.spilled:
-            continue
-        full = len(answer.puts) + len(answer.drops) + len(answer.outbox) >= MOST_ITEMS
-        if verdict.member == (held is not None):
-            if held is not None and _stale(held, verdict, revisions[key], at):
-                if full:
-                    answer.complete = False
-                    break
-                memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
-                answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
-                changed = True
-            continue
-        if full or len(answer.outbox) >= MOST_TRANSITIONS:
-            answer.complete = False
-            break
-        cause = reason(key)
-        revision = revisions.get(key, held.revision if held else 0)
-        if verdict.member:
-            memberships[key] = Membership(revision, at, verdict.until, cause.message_id)
-            reasons[key] = (cause.kind, cause.event)
-            answer.puts.append(member_item(workspace, person.pid, key, memberships[key]))
-        else:
-            del memberships[key]
-            reasons.pop(key, None)
-            answer.drops.append(member_key(workspace, person.pid, key))
-        changed = True
-        if not verdict.member and key in quiet:
-            continue  # it was a member only as part of the person from whom it parted: nobody was told that it entered
-        kind = "segment.entered" if verdict.member else "segment.exited"
-        answer.outbox.append(_announcement(workspace, person.pid, kind, key, revision, version, cause, at))
+    found = _with_vanished(verdicts, person, revisions, every=every)
+    changed = _bring(workspace, answer, memberships, reasons, found, revisions, at, reason)
     # who evaluates all segments and cannot write all changes at once has to evaluate all of them again: now, or, if
     # this process dies, when the sweeper comes
     due = _due(person, verdicts, at, every=every) if answer.complete or not every else at
@@ -125,12 +92,12 @@ def settle(
     if cleaned:
         former: list[str] = [*rest.get("ab", ())]
         answer.unlisted = [member_key(workspace, pid, key) for pid in former for key in person.memberships]
-        if former or quiet:
+        if former or rest.get("qm"):
             answer.relisted = [member_item(workspace, person.pid, key, held) for key, held in memberships.items()]
         rest = {name: value for name, value in rest.items() if name not in _AFTER_MERGE}
     answer.person = replace(
         person,
-        version=version,
+        version=person.version + 1,
         memberships=memberships,
         reasons=reasons,
         due=due,
@@ -139,6 +106,58 @@ def settle(
         rest=rest,
     )
     return answer
+
+
+def _bring(
+    workspace: str,
+    answer: Settlement,
+    memberships: dict[str, Membership],
+    reasons: dict[str, tuple[str, str | None]],
+    verdicts: Mapping[str, Verdict],
+    revisions: Mapping[str, int],
+    at: int,
+    reason: Callable[[str], Reason],
+) -> bool:
+    """Bring memberships and reasons to the verdicts and note the items of it, as far as one transaction goes.
+
+    Answers whether anything changed.
+    """
+    pid, version = answer.person.pid, answer.person.version + 1
+    quiet: frozenset[str] = frozenset(answer.person.rest.get("qm", ()))
+    changed = False
+    for key, verdict in sorted(verdicts.items()):
+        held = memberships.get(key)
+        if verdict.spilled:
+            continue
+        full = len(answer.puts) + len(answer.drops) + len(answer.outbox) >= MOST_ITEMS
+        if verdict.member == (held is not None):
+            if held is not None and _stale(held, verdict, revisions[key], at):
+                if full:
+                    answer.complete = False
+                    break
+                memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
+                answer.puts.append(member_item(workspace, pid, key, memberships[key]))
+                changed = True
+            continue
+        if full or len(answer.outbox) >= MOST_TRANSITIONS:
+            answer.complete = False
+            break
+        cause = reason(key)
+        revision = revisions.get(key, held.revision if held else 0)
+        if verdict.member:
+            memberships[key] = Membership(revision, at, verdict.until, cause.message_id)
+            reasons[key] = (cause.kind, cause.event)
+            answer.puts.append(member_item(workspace, pid, key, memberships[key]))
+        else:
+            del memberships[key]
+            reasons.pop(key, None)
+            answer.drops.append(member_key(workspace, pid, key))
+        changed = True
+        if not verdict.member and key in quiet:
+            continue  # it was a member only as part of the person from whom it parted: nobody was told that it entered
+        kind = "segment.entered" if verdict.member else "segment.exited"
+        answer.outbox.append(_announcement(workspace, pid, kind, key, revision, version, cause, at))
+    return changed
 
 
 def member_key(workspace: str, pid: str, segment: str) -> Key:
