@@ -30,10 +30,21 @@ EMPTY = frozenset(
     ]
 )
 """Folded fields that say nothing."""
-_MARKS = re.compile("[\u0300-\u036f]+")
 _TWICE = re.compile(r"([a-z])\1+")
 _WORDS = re.compile(r"[a-z0-9]+")
-_TO_D = str.maketrans({"đ": "d", "Đ": "d", "ð": "d", "Ð": "d"})
+
+
+class _Letters(dict[int, str]):
+    """What becomes of each letter: made when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        letter = {"đ": "d", "Đ": "d", "ð": "d", "Ð": "d"}.get(chr(code), chr(code))
+        plain = unicodedata.normalize("NFKD", letter)
+        self[code] = "".join(part for part in plain if not unicodedata.combining(part)).casefold()
+        return self[code]
+
+
+_LETTERS = _Letters()
 
 
 def fold(text: str) -> str:
@@ -45,8 +56,7 @@ def fold(text: str) -> str:
     text = text.strip()
     if text.isascii():
         return text.lower()
-    plain = unicodedata.normalize("NFKD", text.translate(_TO_D))
-    return _MARKS.sub("", plain).casefold()
+    return text.translate(_LETTERS)
 
 
 def words(text: str) -> list[str]:
