@@ -10,6 +10,8 @@ from infra.cli import catalogue, import_file, match, operate, parting, people, q
 from infra.cli.connection import CommandError
 from infra.cli.identity import app as identity_app
 from infra.cli.keys import app as keys_app
+from infra.cli.lists import app as lists_app
+from infra.cli.lists import suppress_app
 from infra.cli.plan import app as plan_app
 from infra.cli.quarantine import app as quarantine_app
 from infra.cli.review import app as review_app
@@ -30,6 +32,8 @@ app.add_typer(keys_app, name="keys", help="Write keys and their sources: show, m
 app.add_typer(quarantine_app, name="quarantine", help="What could not be processed: look, repair, replay.")
 app.add_typer(review_app, name="review", help="Pairs that may be one person: decide.")
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
+app.add_typer(lists_app, name="lists", help="Lists of people: upload, keep by hand, look.")
+app.add_typer(suppress_app, name="suppress", help="Who must not be written to on a channel.")
 app.add_typer(plan_app, name="plan", help="Tracking plans: compare, put in force, generate typed calls.")
 
 app.add_typer(sources_app, name="sources", help="Webhook sources: addresses and secrets.")

@@ -11,7 +11,16 @@ from infra.constructs.nightly import LIKENESS, LONGEST_BATCH_S, STEPS, NightlyMa
 from infra.constructs.role import allow
 from infra.constructs.schedule import Schedule
 from infra.parameters import Parameters
-from infra.stacks.access import every_table, items, list_objects, objects, read_control, read_items, write_people
+from infra.stacks.access import (
+    every_table,
+    items,
+    list_objects,
+    objects,
+    read_control,
+    read_items,
+    write_documents,
+    write_people,
+)
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -46,6 +55,7 @@ class SegmentStack(CapabilityStack):
         self._nightly()
         self._sql()
         self._admin()
+        self._lists()
 
     def _due(self) -> None:
         data = self.data
@@ -94,7 +104,8 @@ class SegmentStack(CapabilityStack):
                 *files,
                 *read_control(data),
                 read_items(data.profiles),
-                items(data.profiles, "Scan"),
+                items(data.profiles, "Scan", "Put", "Update", "ConditionCheck"),
+                allow(["dynamodb:Query"], data.delivery.table_arn),
             ],
             "Candidates": [
                 lease,
@@ -174,6 +185,36 @@ class SegmentStack(CapabilityStack):
                 scratch_mb=STEP_SCRATCH_MB,
             ),
             routes=["POST /v1/sql"],
+        )
+
+    def _lists(self) -> None:
+        data = self.data
+        self.function(
+            "ListsFunction",
+            Job(
+                handler="hoso.segment.handlers.lists.handler",
+                description="Admin API: lists and suppression lists",
+                environment=every_table(data),
+                permissions=[
+                    *read_control(data),
+                    *write_people(data),
+                    *write_documents(data, "list", "audit"),
+                    items(data.control, "Delete"),
+                    allow(["dynamodb:Query"], data.delivery.table_arn),
+                ],
+                timeout_s=29,
+                memory_mb=1769,
+            ),
+            routes=[
+                "GET /v1/lists",
+                "GET /v1/lists/{key}",
+                "PUT /v1/lists/{key}",
+                "DELETE /v1/lists/{key}",
+                "POST /v1/lists/{key}/members",
+                "GET /v1/lists/{key}/members",
+                "POST /v1/suppressions",
+                "GET /v1/suppressions",
+            ],
         )
 
     def _admin(self) -> None:

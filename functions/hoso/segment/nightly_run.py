@@ -22,6 +22,7 @@ from hoso.platform.objects import Objects
 from hoso.segment.archive_files import JSON, PARQUET, Archive, local_copies
 from hoso.segment.check import read_segment
 from hoso.segment.lease import Lease, StaleRun
+from hoso.segment.lists import ListKeeper
 from hoso.segment.live import LiveRules
 from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
 from hoso.segment.nightly_traits import TraitSteps, fresh_of
@@ -49,8 +50,17 @@ class TooManyFailed(HosoError):
 class Nightly:
     """The steps of a run. Inputs and outputs are small JSON objects: references, never data (reliability R31)."""
 
-    def __init__(self, people: People, objects: Objects, lease: Lease, clock: Clock, bucket: str) -> None:
+    def __init__(
+        self,
+        people: People,
+        objects: Objects,
+        lease: Lease,
+        clock: Clock,
+        bucket: str,
+        keeper: ListKeeper | None = None,
+    ) -> None:
         self._people = people
+        self._keeper = keeper
         self._objects = objects
         self._lease = lease
         self.traits = TraitSteps(people, objects, lease, clock)
@@ -112,6 +122,8 @@ class Nightly:
         with tempfile.TemporaryDirectory(prefix="hoso-") as folder:
             people, fragments = Path(folder) / "people.parquet", Path(folder) / "fragments.parquet"
             found = self._people.everyone(run["workspace"])
+            if self._keeper is not None:
+                found = self._keeper.exact(run["workspace"], found, self._clock())
             number = write_people(snapped(found, book.rules, _instant(run)), people, fragments)
             for file in (people, fragments):
                 with file.open("rb") as body:

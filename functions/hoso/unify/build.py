@@ -12,6 +12,7 @@ from hoso.platform.dynamo import Table
 from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.settings import Settings
 from hoso.unify.identities import Identities
+from hoso.unify.listed import Listed
 from hoso.unify.people import People
 from hoso.unify.rulebook import Rulebook
 from hoso.unify.store import ProfileStore
@@ -40,6 +41,7 @@ class Parts:
         self.rules_in_force = RulesInForce(self.control)
         self._kept: dict[str, Identities] = {}
         self.people = People(self.store, self.identities, self.rulebook, self.clock)
+        self.listed = Listed(self.store, self.people)
 
     def identities(self, workspace: str) -> Identities:
         """Identity of a workspace, under the rules in force."""

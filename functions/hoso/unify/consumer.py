@@ -293,7 +293,12 @@ class Consumer:
         keys: list[Key] = []
         for unit in units:
             profile = unit.reads_profile
-            keys += [(part.pk, "C") for part in unit.parts if part.needs_cold or (profile and part.hot_item)]
+            listed = profile and bool(unit.book.listed)
+            keys += [
+                (part.pk, "C")
+                for part in unit.parts
+                if part.needs_cold or (profile and part.hot_item) or (listed and not part.hot_item)
+            ]
             for fid in unit.other_ids if unit.evaluates else ():
                 keys.append(hot_key(unit.workspace, fid))
                 if profile:

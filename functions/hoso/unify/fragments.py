@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hoso.model.record import Event
 from hoso.segment.person import RuleEvent
-from hoso.unify import computed, consent, orders, story, traits
+from hoso.unify import computed, consent, listings, orders, story, traits
 from hoso.unify.codec import pack_json, unpack_json
 from hoso.unify.computed import Values
 from hoso.unify.consent import Consents
 from hoso.unify.dedupe import Ring
+from hoso.unify.listings import Listings
 from hoso.unify.orders import Base, Orders
 from hoso.unify.story import Story
 from hoso.unify.traits import Traits
@@ -59,7 +60,7 @@ class Hot:
 
 @dataclass(slots=True)
 class Cold:
-    """The part of a fragment that says who the person is. Every member but ``computed`` is a fold of events."""
+    """The part of a fragment that says who the person is. All but ``computed`` and ``listed`` is a fold of events."""
 
     version: int = 0
     traits: Traits = field(default_factory=Traits)
@@ -69,6 +70,7 @@ class Cold:
     overflow: Json = field(default_factory=dict[str, Any])
     story: Story = field(default_factory=Story)
     computed: Values = field(default_factory=Values)
+    listed: Listings = field(default_factory=Listings)
     rest: Json = field(default_factory=dict[str, Any])
 
 
@@ -204,7 +206,7 @@ def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
 
 
 _HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x"])
-_COLD_KEYS = frozenset({"pk", "sk", "v", "b", "y", "z"})
+_COLD_KEYS = frozenset({"pk", "sk", "v", "b", "y", "z", "q"})
 
 
 def hot_item(hot: Hot, pk: str) -> Json:
@@ -246,6 +248,7 @@ def cold_of(item: Json | None) -> Cold:
         overflow=state["x"],
         story=story.unpacked(item.get("y")),
         computed=computed.unpacked(item.get("z")),
+        listed=listings.unpacked(item.get("q")),
         rest={key: value for key, value in item.items() if key not in _COLD_KEYS},
     )
 
@@ -264,6 +267,8 @@ def cold_item(cold: Cold, pk: str) -> Json:
         item["y"] = story.packed(cold.story)
     if cold.computed:
         item["z"] = computed.packed(cold.computed)
+    if cold.listed:
+        item["q"] = listings.packed(cold.listed)
     return item
 
 

@@ -53,6 +53,7 @@ def as_of(people: People, profile: Profile, asked: Identifier | None, at: int) -
         told = _until(people, workspace, fid, present.hot.page, at, total, budget)
         fold(past.hot, past.cold, told, rules)
         past.cold.computed = {name: entry for name, entry in present.cold.computed.items() if entry.at <= at}
+        past.cold.listed = {name: entry for name, entry in present.cold.listed.items() if entry.at <= at}
         complete = complete and total[0] >= present.hot.events
         if past.hot.events:
             past.hot.version, past.hot.rules = present.hot.version, rules.version

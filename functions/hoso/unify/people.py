@@ -174,8 +174,8 @@ class People:
         """Write the memberships that ``decide`` gives for the person as it is now; the outbox rows of the changes.
 
         The one write path of memberships beside the stream consumer: ``decide`` is asked again whenever the person
-        changed meanwhile. ``kind`` (time, nightly, rule, merge) becomes the reason. ``every``: the verdicts cover all
-        segments.
+        changed meanwhile. ``kind`` (time, nightly, rule, merge, list) becomes the reason. ``every``: the verdicts cover
+        all segments.
 
         Raises:
             Transient: others kept changing the person, or the table is throttled.

@@ -14,7 +14,7 @@ import orjson
 
 from hoso.segment.live import merge_meters
 from hoso.segment.person import PersonState, Score
-from hoso.unify import computed, consent, orders, verification, visits
+from hoso.unify import computed, consent, listings, orders, verification, visits
 from hoso.unify.computed import Computed, Values
 from hoso.unify.consent import Consents
 from hoso.unify.fragments import Cold, Fragment
@@ -62,7 +62,8 @@ class Person:
 class Profile:
     """One person, merged. Times are UTC ms; ``totals`` are whole units; ``visits`` are oldest first.
 
-    ``computed`` are computed traits and scores; ``policies`` are those by which ``traits`` were merged.
+    ``computed`` are computed traits and scores; ``policies`` are those by which ``traits`` were merged. ``lists`` are
+    the keys of the lists that the person is on, ``suppressed`` the channels (``*``: all) on which nothing may go out.
     """
 
     workspace: str
@@ -78,6 +79,8 @@ class Profile:
     computed: Values = field(default_factory=Values)
     visits: tuple[Visit, ...] = ()
     policies: PolicyOf = field(default_factory=lambda: NO_POLICIES)
+    lists: tuple[str, ...] = ()
+    suppressed: tuple[str, ...] = ()
 
     @property
     def pid(self) -> str:
@@ -166,6 +169,8 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment], policie
         computed=computed.merge(part.cold.computed for part in parts),
         visits=tuple(visits.unite(part.cold.story.visits for part in parts)),
         policies=policies,
+        lists=tuple(listings.lists_of(part.cold.listed for part in parts)),
+        suppressed=tuple(listings.suppressed_of(part.cold.listed for part in parts)),
     )
 
 
@@ -222,6 +227,8 @@ def rule_state(person: Person, fragments: Sequence[Fragment], policies: PolicyOf
             **{name: entry.since for name, entry in counted.items()},
         },
         identifiers=identifiers,
+        lists=listings.lists_of(part.cold.listed for part in fragments),
+        suppressed=listings.suppressed_of(part.cold.listed for part in fragments),
         consent={key: entry.state for key, entry in statements.items() if entry.state != "unset"},
         scores={name: Score(entry.value, entry.at) for name, entry in made.items() if _is_score(entry)},
         meters=meters[0] if len(meters) == 1 else merge_meters(meters),

@@ -10,7 +10,7 @@ from hoso.platform.control import ControlStore, Document
 from hoso.platform.log import logger
 from hoso.segment.check import check_references, leaves, read_segment
 from hoso.segment.language import EventMeasure, Everyone, HasId, InSegment, Segment, Sequence, Split
-from hoso.segment.live import LiveRules, compile_live
+from hoso.segment.live import LISTS, SUPPRESSED, LiveRules, compile_live
 from hoso.segment.states import segment_states
 from hoso.segment.traits.inline import inlined
 from hoso.segment.traits.language import ComputedTrait
@@ -31,6 +31,8 @@ class Book(NamedTuple):
     policies: PolicyOf
     definitions: Mapping[str, ComputedTrait]
     trait_revisions: Mapping[str, int]
+    listed: frozenset[str] = frozenset()
+    """Segments that ask for lists or suppression: what is listed may be there before the person's first event."""
 
     def reads_profile(self, keys: frozenset[str] | None) -> bool:
         """Whether the evaluation of these segments (None: all) looks at traits or consent."""
@@ -66,13 +68,15 @@ class Rulebook:
             sound = _sound({key: found for key, document in documents.items() if (found := _segment(document))})
             definitions = definitions_in(defined)
             segments = {key: inlined(segment, definitions) for key, segment in sound.items()}
+            rules = compile_live(list(segments.values()), paused & segments.keys())
             book = Book(
-                compile_live(list(segments.values()), paused & segments.keys()),
+                rules,
                 {key: documents[key].revision for key in segments},
                 frozenset(key for key in segments if _is_personal(key, segments)),
                 _policies(ruled),
                 definitions,
                 {key: defined[key].revision for key in definitions},
+                rules.affected((), (LISTS, SUPPRESSED)),
             )
             held = self._books[workspace] = (version, book)
         return held[1]

@@ -32,8 +32,8 @@ _DUE_TTL_MS = 7 * DAY_MS
 
 
 class Reason(NamedTuple):
-    """Why a membership changed. ``kind``: event, time, merge, nightly or rule; ``silent``: a replay changed it, and
-    nobody is told."""
+    """Why a membership changed. ``kind``: event, time, merge, nightly, rule or list; ``silent``: a replay changed it,
+    and nobody is told."""
 
     kind: str
     message_id: str | None = None

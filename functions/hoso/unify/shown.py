@@ -203,6 +203,8 @@ SECTIONS: Mapping[str, Callable[[Profile], Any]] = {
     "totals": _totals,
     "consent": _consent,
     "segments": _segments,
+    "lists": lambda profile: list(profile.lists),
+    "suppressed": lambda profile: list(profile.suppressed),
     "habits": _habits,
     "split_id": lambda profile: profile.person.split_id or profile.pid,
     "overflow": lambda profile: profile.overflow,

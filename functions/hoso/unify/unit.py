@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hoso.model.errors import Conflict
-from hoso.platform.dynamo import TRANSACTION_LIMIT, Item, Put, Write, at_version
+from hoso.platform.dynamo import TRANSACTION_LIMIT, Check, Item, Put, Write, at_version
 from hoso.unify.fragments import COLD_EVENTS, Fragment, cold_item, cold_of, hot_item, hot_of
 from hoso.unify.part import Part
 from hoso.unify.profiles import Person, person_of, rule_state
@@ -138,9 +138,12 @@ class Unit:
             if self.settled is not None or self.pid != f"p_{part.fid}":
                 hot.owner = self.pid
             writes.append(Put(store.profiles, hot_item(hot, part.pk), at_version(before)))
+            held = (part.cold_item or {}).get("v", 0)
             if part.change.cold:
-                held = (part.cold_item or {}).get("v", 0)
                 writes.append(Put(store.profiles, cold_item(cold, part.pk), at_version(held)))
+            elif self.book.listed and part.hot_item is None:
+                # no hot item guards a listing that is being made at this moment
+                writes.append(Check(store.profiles, (part.pk, "C"), at_version(held)))
         if self.settled is not None:
             writes += settlement_writes(store, self.workspace, self.settled)
             room = TRANSACTION_LIMIT - len(writes)

@@ -22,14 +22,16 @@ Each step can be killed and called again with the same input.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from hoso.activate.suppressions import told
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.segment.lease import Lease
+from hoso.segment.lists import ListKeeper
 from hoso.segment.nightly_run import LEASE_NAME, Nightly
 from hoso.unify.build import Parts
 
@@ -79,5 +81,7 @@ def steps_of(workspace: str, lease: str) -> Nightly:
     """What a process works with for a workspace and a lease, made once."""
     settings = Settings.from_env(os.environ)
     parts = Parts(settings)
-    held = Lease(Table(settings.delivery_table, client("dynamodb")), workspace, lease)
-    return Nightly(parts.people, Objects(settings.bucket, client("s3")), held, parts.clock, settings.bucket)
+    delivery = Table(settings.delivery_table, client("dynamodb"))
+    held = Lease(delivery, workspace, lease)
+    keeper = ListKeeper(parts.control, parts.listed, partial(told, delivery))
+    return Nightly(parts.people, Objects(settings.bucket, client("s3")), held, parts.clock, settings.bucket, keeper)
