@@ -63,6 +63,8 @@ def print_of(item: Item) -> Print | None:
     if kind == ["F"] and item["sk"] == "C":
         cold = cold_of(item)
         orders = {order_id: order.wire() for order_id, order in cold.orders.items()}
+        if not (cold.traits or cold.said or orders or cold.overflow or cold.story):
+            return None  # nothing but what was computed, or lists
         return Print(_hash([cold.traits, cold.said, orders, cold.base.wire(), cold.overflow]))
     if kind == ["P"] and item["sk"] == "P" and "to" not in item and len(item.get("ids", ())) > 1:
         return Print(_hash([sorted(item["ids"]), sorted(item.get("fr", ()))]))
