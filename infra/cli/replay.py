@@ -20,11 +20,14 @@ FromOption = Annotated[str, typer.Option("--from", help="Events received at or a
 ToOption = Annotated[str | None, typer.Option("--to", help="Events received before this instant; now if left out.")]
 
 
+copies = typer.Typer(help="Messages that came under several identifiers: look, repair.")
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(replay)
     app.command()(replays)
-    app.command()(duplicates)
+    app.add_typer(copies, name="duplicates")
 
 
 def replay(
@@ -76,8 +79,10 @@ def replays(
         show.rows(items, ["id", "status", "into", "events", "aside", "source"], as_json=json_, title="replays")
 
 
+@copies.callback(invoke_without_command=True)
 def duplicates(
-    since: FromOption,
+    context: typer.Context,
+    since: Annotated[str, typer.Option("--from", help="Events received at or after this instant, ISO 8601.")] = "",
     until: ToOption = None,
     data: DataOption = None,
     url: UrlOption = None,
@@ -85,10 +90,45 @@ def duplicates(
     limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 50,
 ) -> None:
     """Messages that came under several identifiers in a range of at most 31 days: each copy counts where it came."""
+    if context.invoked_subcommand is not None:
+        return
+    if not since:
+        raise typer.BadParameter("say where to begin: --from 2026-11-28T00:00:00Z")
     with connect(data, url) as connection:
         query = {"from": since, "to": until or _now(connection)}
         items = connection.pages("/v1/duplicates", limit, **query)
-        show.rows(items, ["message_id", "same_content", "copies"], as_json=json_, title="duplicates")
+        columns = ["message_id", "source", "same_content", "copies"]
+        show.rows(items, columns, as_json=json_, title="duplicates")
+
+
+@copies.command("repair")
+def repair_duplicates(
+    since: FromOption,
+    until: ToOption = None,
+    source: Annotated[str, typer.Option(help="Only messages of this source.")] = "",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only count.")] = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Take all copies but the first out of state: figures, memberships and timelines are then as if each message had
+    come once. Without --apply it only counts. Safe to repeat. Exit 1 if some are too old to be taken out."""
+    counts: dict[str, Any] = {}
+    with connect(data, url) as connection, Progress(TextColumn("{task.description}"), disable=json_) as progress:
+        task = progress.add_task("looking")
+        order: dict[str, Any] = {"from": since, "to": until or _now(connection), "source": source}
+        order |= {"dry_run": not apply}
+        while True:
+            answer = connection.call("POST", "/v1/duplicates/repair", order)
+            for name, value in answer["counts"].items():
+                counts[name] = counts.get(name, 0) + value
+            progress.update(task, description=f"{counts['messages']} messages, {counts['struck']} copies")
+            if answer["next"] is None:
+                break
+            order["cursor"] = answer["next"]
+    show.value({"dry_run": not apply, **counts})
+    if counts["expired"]:
+        raise typer.Exit(1)
 
 
 def _follow(connection: Connection, started: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from constructs import Construct
 from infra.constructs.function import Environment, Job
 from infra.constructs.loop import Loop
 from infra.constructs.role import allow
+from infra.constructs.schedule import Schedule
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
 from infra.stacks.access import (
@@ -108,6 +109,7 @@ class UnifyStack(CapabilityStack):
         )
         self._people()
         self._replays()
+        self._copies()
 
     def _replays(self) -> None:
         data = self.data
@@ -167,6 +169,55 @@ class UnifyStack(CapabilityStack):
                 "POST /v1/replays/{id}/stop",
                 "GET /v1/duplicates",
             ],
+        )
+
+    def _copies(self) -> None:
+        """What takes out copies of messages that came under several identifiers: when asked to, and each night."""
+        data = self.data
+        shared: dict[str, Any] = {
+            "environment": {**every_table(data), "bucket": data.bucket.bucket_name},
+            "analytics": True,
+            "memory_mb": 3538,
+            "scratch_mb": 4096,
+        }
+        permissions = [
+            *read_control(data),
+            *write_people(data),
+            quarantine(data),
+            objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
+            list_objects(data.bucket),
+        ]
+        self.function(
+            "CopiesFunction",
+            Job(
+                handler="hoso.unify.handlers.copies.handler",
+                description="Admin API: copies of messages under several identifiers out of state",
+                permissions=[*permissions, *write_documents(data, "audit")],
+                timeout_s=29,
+                **shared,
+            ),
+            routes=["POST /v1/duplicates/repair"],
+        )
+        nightly = self.function(
+            "CopiesNightlyFunction",
+            Job(
+                handler="hoso.unify.handlers.copies.nightly",
+                description="Each night: copies of messages under several identifiers out of state",
+                permissions=permissions,
+                timeout_s=900,
+                asynchronous=True,
+                **shared,
+            ),
+        )
+        hour = (int(self.parameters.nightly_hour_utc) - 1) % 24
+        Schedule(
+            self,
+            "CopiesEveryNight",
+            expression=f"cron(30 {hour} * * ? *)",
+            target_arn=nightly.function.function_arn,
+            action="lambda:InvokeFunction",
+            payload={},
+            dead_letters=self.failed,
         )
 
     def _people(self) -> None:

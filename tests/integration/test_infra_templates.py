@@ -172,7 +172,7 @@ def test_r39_rules_schedules_and_async_functions_have_bounds_and_dead_letters(de
         assert schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 10
     for function in resources(dev, "AWS::Lambda::Function").values():
         assert function["Properties"]["DeadLetterConfig"]["TargetArn"]
-    assert len(resources(dev, "AWS::Lambda::EventInvokeConfig")) == 3
+    assert len(resources(dev, "AWS::Lambda::EventInvokeConfig")) == 4
 
 
 def test_r54_no_function_reserves_concurrency(prod: dict[str, Template]) -> None:

@@ -297,9 +297,9 @@ def test_p2_a_message_under_two_identifiers_is_found_in_the_archive(world: World
 
     read = ArchiveRange(rewind.objects(), "main", Range(NOW, world.now + 1))
     (found,) = read.copies(7 * DAY, "", 10)
-    assert (found.message_id, found.same_content) == ("m-1", False)
+    assert (found.message_id, found.source, found.same_content) == ("m-1", "web", True)
     assert [copy["value"] for copy in found.found] == ["a", "u"]
-    assert read.copies(7 * DAY, "m-1", 10) == []
+    assert read.copies(7 * DAY, found.place, 10) == []
     assert read.copies(59_999, "", 10) == []
 
 

@@ -45,12 +45,21 @@ class Stored(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """One message id under several hubs; ``found`` are the copies in the order of their receipt, each with ``type`` and
-    ``value`` of its hub, ``received_at``, ``source`` and ``event``."""
+    """One message of a source under several hubs; ``found`` are the copies in the order of their receipt, each with
+    ``type`` and ``value`` of its hub, ``received_at`` and ``event``: the first is the event, the others are its copies.
+
+    ``same_content``: name, properties and traits of all are equal (identifiers and context are not compared).
+    """
 
     message_id: str
+    source: str
     same_content: bool
     found: list[dict[str, Any]]
+
+    @property
+    def place(self) -> str:
+        """Its place in the list, for the next page."""
+        return f"{self.message_id}\x1f{self.source}"
 
 
 class Range(NamedTuple):
@@ -66,6 +75,7 @@ class ArchiveRange:
 
     def __init__(self, objects: Objects, workspace: str, wanted: Range) -> None:
         self._objects = objects
+        self._workspace = workspace
         self._archive = Archive(objects, workspace)
         self._wanted = wanted
 
@@ -94,37 +104,44 @@ class ArchiveRange:
         return found
 
     def copies(self, within_ms: int, after: str, limit: int) -> list[Copies]:
-        """Message ids that came under several hubs, by id, beginning after this one (decision 0028).
+        """Messages that came again under another hub within the range, by id, beginning after this place
+        (decision 0028).
 
-        The copy received first is the event; the others count too, each in its own fragment, if they came within
+        The copy received first is the event, be it of before the range; of the others those that came within
         ``within_ms`` of it.
         """
-        names = [name for day in self.days() for name in self._archive.files(day)]
+        wanted = self._wanted
+        earlier = ArchiveRange(self._objects, self._workspace, wanted._replace(since=wanted.since - within_ms))
+        names = [name for day in earlier.days() for name in self._archive.files(day)]
         if not names:
             return []
-        wanted = self._wanted
         values = {"since": wanted.since, "until": wanted.until, "source": wanted.source, "after": after, "most": limit}
         with local_copies(self._objects, names) as files, connect() as connection:
             connection.execute(f"SET temp_directory = '{files[0].parent}'")
             rows = connection.execute(
                 """
                 WITH held AS (
-                    SELECT message_id, hub_type, hub_value, received_at, source, event, md5(body) AS content
+                    SELECT message_id, source, hub_type, hub_value, received_at, event,
+                           hash(event, json_extract(body, '$.properties'), json_extract(body, '$.traits')) AS content
                     FROM read_parquet($files)
-                    WHERE received_at >= $since AND received_at < $until AND message_id > $after
-                      AND ($source = '' OR source = $source)
-                    QUALIFY row_number() OVER (PARTITION BY message_id, hub_type, hub_value ORDER BY received_at) = 1
+                    WHERE received_at >= $since - $within AND received_at < $until
+                      AND message_id || chr(31) || source > $after AND ($source = '' OR source = $source)
+                    QUALIFY row_number() OVER
+                        (PARTITION BY source, message_id, hub_type, hub_value ORDER BY received_at) = 1
+                ), near AS (
+                    SELECT * FROM held QUALIFY received_at <= $within + first_value(received_at) OVER
+                        (PARTITION BY source, message_id ORDER BY received_at, hub_type, hub_value)
                 )
-                SELECT message_id, count(DISTINCT content) = 1,
-                       list({'type': hub_type, 'value': hub_value, 'received_at': received_at, 'source': source,
-                             'event': event} ORDER BY received_at, hub_type, hub_value)
-                FROM held GROUP BY message_id
-                HAVING count(*) > 1 AND max(received_at) - min(received_at) <= $within
-                ORDER BY message_id LIMIT $most
+                SELECT message_id, source, count(DISTINCT content) = 1,
+                       list({'type': hub_type, 'value': hub_value, 'received_at': received_at, 'event': event}
+                            ORDER BY received_at, hub_type, hub_value)
+                FROM near GROUP BY message_id, source
+                HAVING count(*) > 1 AND max(received_at) >= $since
+                ORDER BY message_id || chr(31) || source LIMIT $most
                 """,
                 {"files": [str(file) for file in files], "within": within_ms, **values},
             ).fetchall()
-        return [Copies(message_id, same, found) for message_id, same, found in rows]
+        return [Copies(*row) for row in rows]
 
     def _query(self, day: str, ask: str, place: Place | None) -> list[tuple[Any, ...]]:
         wanted = self._wanted

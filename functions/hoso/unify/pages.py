@@ -3,7 +3,8 @@
 A page is written before the commit that names it. Its attributes beside the key: ``d`` packed records, ``k`` per record
 the positions that are no part of the timeline (duplicates, refused), ``h`` the hashes of the message ids of all
 others, ``p`` the sort key of the page before, ``a`` and ``b`` lowest and highest event time, ``u`` the highest event
-time of all pages before, ``at`` the latest receipt, ``ttl``.
+time of all pages before, ``at`` the latest receipt, ``ttl``; ``s`` per record the positions that were struck out
+afterwards, because the message counts in another fragment (they stand in ``k`` too, and their hashes stay in ``h``).
 """
 
 from __future__ import annotations
@@ -76,22 +77,43 @@ def linked(stored: Iterable[Item], newest: str | None) -> Iterator[Item]:
             return  # the expected page has expired, and with it all before
 
 
-def events_of(page: Mapping[str, Any]) -> list[New]:
-    """The events of a page in the order of their arrival. A record that no longer unpacks is left out."""
+def events_of(page: Mapping[str, Any], *, struck: bool = False) -> list[New]:
+    """The events of a page in the order of their arrival, with ``struck`` those too that were struck out. A record that
+    no longer unpacks is left out."""
     found: list[New] = []
     skips: Sequence[Sequence[int]] = page.get("k") or ()
+    out: Sequence[Sequence[int]] = (page.get("s") or ()) if struck else ()
     for number, blob in enumerate(page["d"]):
         try:
             record = unpack(blob)
         except InvalidInput:
             continue
         skip = skips[number] if number < len(skips) else ()
+        back = out[number] if number < len(out) else ()
         found += [
             New(event, record.source, record.received_at)
             for position, event in enumerate(record.events)
-            if position not in skip
+            if position not in skip or position in back
         ]
     return found
+
+
+def strike(page: Mapping[str, Any], wanted: set[bytes]) -> Item | None:
+    """The attributes ``k`` and ``s`` of a page without the events of these message hashes; None when it has none of
+    them that count."""
+    none: list[list[int]] = [[] for _ in page["d"]]
+    skips, out = list[list[int]](page.get("k") or none), list[list[int]](page.get("s") or none)
+    before = list(out)
+    for number, blob in enumerate(page["d"]):
+        try:
+            record = unpack(blob)
+        except InvalidInput:
+            continue
+        for position, event in enumerate(record.events):
+            if position not in skips[number] and message_hash(event.message_id, record.source) in wanted:
+                skips[number] = sorted([*skips[number], position])
+                out[number] = sorted([*out[number], position])
+    return {"k": skips, "s": out} if out != before else None
 
 
 def holds(page: Mapping[str, Any], wanted: set[bytes]) -> set[bytes]:
@@ -101,9 +123,9 @@ def holds(page: Mapping[str, Any], wanted: set[bytes]) -> set[bytes]:
 
 
 def find(page: Mapping[str, Any], wanted: set[bytes]) -> dict[bytes, New]:
-    """The events of the page that have these message hashes."""
+    """The events of the page that have these message hashes, struck out or not: they were here."""
     found: dict[bytes, New] = {}
-    for new in events_of(page):
+    for new in events_of(page, struck=True):
         digest = message_hash(new.event.message_id, new.source)
         if digest in wanted:
             found.setdefault(digest, new)

@@ -136,9 +136,10 @@ def copies(request: Request) -> dict[str, Any]:
     found = ArchiveRange(objects(), settings.workspace, wanted).copies(within, request.cursor or "", limit)
     return {
         "items": [
-            {"message_id": one.message_id, "same_content": one.same_content, "copies": one.found} for one in found
+            {"message_id": one.message_id, "source": one.source, "same_content": one.same_content, "copies": one.found}
+            for one in found
         ],
-        "next": encode_cursor(found[-1].message_id) if len(found) == limit else None,
+        "next": encode_cursor(found[-1].place) if len(found) == limit else None,
     }
 
 

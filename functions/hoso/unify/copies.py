@@ -1,0 +1,204 @@
+"""Takes out what counts twice because a message came again under another identifier (promise 2, decision 0055).
+
+The copy received first is the event. The fragment of every other copy is made anew from its timeline pages without it,
+in one transaction: hot and cold item on the condition of their versions, and the pages in which the copy is struck out.
+A struck copy stays known: when it comes again it is a repeat. Doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from hoso.model.bad_row import BadRow
+from hoso.model.errors import Conflict, Transient
+from hoso.platform.clock import Clock
+from hoso.platform.dynamo import Condition, Item, Put, Update, Write, at_version
+from hoso.unify import pages
+from hoso.unify.archive_range import Copies
+from hoso.unify.aside import DUPLICATE, Quarantine
+from hoso.unify.dedupe import message_hash
+from hoso.unify.fragments import BadEvent, Cold, Hot, New, cold_item, cold_of, fold, hot_item, hot_of
+from hoso.unify.people import People
+from hoso.unify.store import ProfileStore, cold_key, hot_key
+
+ATTEMPTS = 6
+_PAGES_AT_ONCE = 30
+"""Pages that one transaction changes: with 100 KB each it stays under the limit of 4 MB."""
+_BASE_DELAY_S = 0.03
+_STORED = Condition("attribute_exists(pk)")
+
+
+@dataclass(slots=True)
+class Taken:
+    """Copies by what became of them. ``struck``: taken out now (in a dry run: would be); ``known``: taken out before;
+    ``expired``: their fragment is older than its timeline, they go on counting; ``absent``: the fragment does not have
+    them (never folded, or gone). ``conflicts`` are those among the struck that had other content than the first: they
+    are in the quarantine, stage ``duplicate``."""
+
+    messages: int = 0
+    struck: int = 0
+    known: int = 0
+    expired: int = 0
+    absent: int = 0
+    conflicts: int = 0
+
+    def add(self, other: Taken) -> None:
+        """Add another one's counts."""
+        for name, count in asdict(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+
+class Copy(NamedTuple):
+    """One copy that has to go: its message, and what is known of the event itself when its content is another."""
+
+    message_id: str
+    source: str
+    first: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a walk over the pages of a fragment has met."""
+
+    events: int = 0
+    changed: list[tuple[Item, Item]] = field(default_factory=list[tuple[Item, Item]])
+    gone: dict[bytes, New] = field(default_factory=dict[bytes, New])
+    known: set[bytes] = field(default_factory=set[bytes])
+
+
+class Striker:
+    """Takes copies out of fragments, and has the segments of the people concerned evaluated."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        people: People,
+        quarantine: Quarantine,
+        clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._quarantine = quarantine
+        self._clock = clock
+        self._sleep = sleep
+
+    def strike(self, workspace: str, found: Sequence[Copies], *, dry_run: bool) -> Taken:
+        """Take out all copies but the first of each of these messages. Safe to repeat.
+
+        Raises:
+            Transient: others kept changing a fragment, or a dependency is down; what is done is done.
+        """
+        taken = Taken(messages=len(found))
+        by_hub: dict[tuple[str, str], dict[bytes, Copy]] = {}
+        for message in found:
+            first, *others = message.found
+            told = None if message.same_content else {"event": first["event"], "received_at": first["received_at"]}
+            for other in others:
+                digest = message_hash(message.message_id, message.source)
+                held = by_hub.setdefault((other["type"], other["value"]), {})
+                held[digest] = Copy(message.message_id, message.source, told)
+        for hub, copies in by_hub.items():
+            taken.add(self._strike(workspace, hub, copies, dry_run=dry_run))
+        return taken
+
+    def _strike(self, workspace: str, hub: tuple[str, str], copies: Mapping[bytes, Copy], *, dry_run: bool) -> Taken:
+        fid = self._store.fragment_id(workspace, hub)
+        taken, failures, left = Taken(), 0, dict(copies)
+        while failures < ATTEMPTS:
+            keys = hot_key(workspace, fid), cold_key(workspace, fid)
+            items = self._store.read(keys, consistent=True)
+            hot_stored, cold_stored = items.get(keys[0]), items.get(keys[1])
+            if hot_stored is None:
+                taken.absent += len(left)
+                return taken
+            hot, cold = hot_of(hot_stored, hub), cold_of(cold_stored)
+            seen = _Seen()
+            fresh = self._anew(workspace, fid, hot, cold, set(left), seen)
+            conflicts = [digest for digest in seen.gone if left[digest].first is not None]
+            counts = Taken(struck=len(seen.gone), conflicts=len(conflicts))
+            whole = fresh is not None and seen.events == hot.events
+            if seen.gone and (fresh is None or not whole):
+                counts = Taken(expired=len(seen.gone))
+            elif seen.gone and fresh is not None and not dry_run:
+                self._set_aside(workspace, [(left[digest], seen.gone[digest]) for digest in conflicts])
+                fresh[0].conflicts += len(conflicts)
+                try:
+                    self._store.commit(self._writes(workspace, fid, fresh, (hot, cold_stored), seen))
+                except Conflict:
+                    failures += 1
+                    self._sleep(random.uniform(0, _BASE_DELAY_S * 2**failures))  # noqa: S311  jitter needs no secrecy
+                    continue
+            taken.add(counts)
+            for digest in seen.gone:
+                del left[digest]
+            if len(seen.changed) == _PAGES_AT_ONCE and whole and not dry_run:
+                continue  # there may be more pages with copies
+            taken.known += len(left.keys() & seen.known)
+            taken.absent += len(left.keys() - seen.known)
+            if not dry_run:
+                # also when all was done before: a run that died between the two left the memberships as they were
+                self._people.reevaluate(workspace, hot.owner or f"p_{fid}", self._clock())
+            return taken
+        raise Transient(f"the fragment kept changing in {ATTEMPTS} tries")
+
+    def _anew(
+        self, workspace: str, fid: str, hot: Hot, cold: Cold, wanted: set[bytes], seen: _Seen
+    ) -> tuple[Hot, Cold] | None:
+        """Both parts of a fragment out of its timeline, without the wanted; None where that cannot be."""
+        rules = self._people.book(workspace).rules
+        fresh = Hot(
+            hot.hub,
+            version=hot.version + 1,
+            owner=hot.owner,
+            ring=hot.ring,
+            page=hot.page,
+            rules=rules.version,
+            conflicts=hot.conflicts,
+            rest=hot.rest,
+        )
+        made = Cold(version=cold.version + 1, computed=cold.computed, rest=cold.rest)
+        try:
+            fold(fresh, made, self._kept(workspace, fid, hot.page, wanted, seen), rules)
+        except BadEvent as error:
+            if isinstance(error.__cause__, Transient):
+                raise error.__cause__ from error  # a page could not be read: that is no fault of an event
+            return None
+        return fresh, made
+
+    def _kept(self, workspace: str, fid: str, newest: str | None, wanted: set[bytes], seen: _Seen) -> Iterator[New]:
+        """The events that stay; what goes is noted on the way."""
+        for page in self._store.timeline(workspace, fid, newest):
+            held = pages.holds(page, wanted)
+            change = pages.strike(page, held) if held and len(seen.changed) < _PAGES_AT_ONCE else None
+            counting = pages.events_of(page)
+            seen.events += len(counting)
+            if change is None:
+                yield from counting
+                if held:
+                    seen.known |= pages.find(page, held).keys()
+                continue
+            seen.changed.append((page, change))
+            seen.gone |= pages.find(page, held)
+            yield from pages.events_of({**page, **change})
+
+    def _writes(
+        self, workspace: str, fid: str, fresh: tuple[Hot, Cold], before: tuple[Hot, Item | None], seen: _Seen
+    ) -> list[Write]:
+        table, pk = self._store.profiles, hot_key(workspace, fid)[0]
+        writes: list[Write] = [Put(table, hot_item(fresh[0], pk), at_version(before[0].version))]
+        if before[1] is not None:
+            writes.append(Put(table, cold_item(fresh[1], pk), at_version(before[1]["v"])))
+        writes += [Update(table, (page["pk"], page["sk"]), change, condition=_STORED) for page, change in seen.changed]
+        return writes
+
+    def _set_aside(self, workspace: str, conflicts: Sequence[tuple[Copy, New]]) -> None:
+        """Keep what was another event under the same message id, before it stops counting."""
+        for copy, new in conflicts:
+            reason = "another event with this messageId and other content came before under another identifier"
+            row = BadRow(0, copy.message_id, DUPLICATE, reason, new.event.body, at=new.received_at, first=copy.first)
+            self._quarantine(workspace, DUPLICATE, new.source, new.received_at, [row])
