@@ -47,6 +47,8 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "ReplayFunction": WORK,
     "ReplayAdminFunction": WORK,
+    "CopiesFunction": (*WORK, "quarantine/"),
+    "CopiesNightlyFunction": (*WORK, "quarantine/"),
     "ImportPlanFunction": IMPORTS,
     "ImportPiecesFunction": ("quarantine/", "importing/"),
     "ImportFinishFunction": IMPORTS,

@@ -27,26 +27,31 @@ def events(
     url: UrlOption = None,
     json_: JsonOption = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many; 0 means all.")] = 0,
+    derived: Annotated[
+        bool, typer.Option("--derived", help="Add what they tell beyond their words: campaign, machine, bot.")
+    ] = False,
 ) -> None:
     """Stored events in the order of their receipt, as sent plus profile_id and received_at."""
     with connect(data, url) as connection:
         if connection.data is not None:
             connection.drain()
-        stored = stored_events(connection, limit)
+        stored = stored_events(connection, limit, derived=derived)
         if json_:
             show.rows(stored, [], as_json=True)
         else:
             show.rows(map(_brief, stored), ["received_at", "type", "event", "profile_id", "messageId"], as_json=False)
 
 
-def stored_events(connection: Connection, limit: int = 0) -> Iterator[dict[str, Any]]:
-    """Events as they were sent, with ``profile_id`` and ``received_at`` added; pages by (received_at, message_id)."""
+def stored_events(connection: Connection, limit: int = 0, *, derived: bool = False) -> Iterator[dict[str, Any]]:
+    """Events as they were sent, with ``profile_id`` and ``received_at`` added; pages by (received_at, message_id).
+    With ``derived`` also that: readers that compare events with what they sent see nothing new unless they ask."""
+    more = ", derived" if derived else ""
     after_ms, after_id, left = -1, "", limit or None
     while left is None or left > 0:
         size = min(_EVENTS_PAGE, left or _EVENTS_PAGE)
         query = (
             # literals are quoted by _literal, the rest are whole numbers
-            "SELECT message_id, received_at, profile_id, body FROM events "  # noqa: S608
+            f"SELECT message_id, received_at, profile_id, body{more} FROM events "  # noqa: S608
             f"WHERE received_at > {after_ms} OR (received_at = {after_ms} AND message_id > {_literal(after_id)}) "
             f"ORDER BY received_at, message_id LIMIT {size}"
         )
@@ -55,7 +60,13 @@ def stored_events(connection: Connection, limit: int = 0) -> Iterator[dict[str, 
         asked = {"query": query, "limit": size, "max_age_ms": age_ms}
         found = connection.call("POST", "/v1/sql", asked)["items"]
         for row in found:
-            yield {**json.loads(row["body"]), "profile_id": row["profile_id"], "received_at": row["received_at"]}
+            told = {"derived": json.loads(row["derived"])} if derived else {}
+            yield {
+                **json.loads(row["body"]),
+                "profile_id": row["profile_id"],
+                "received_at": row["received_at"],
+                **told,
+            }
         if len(found) < size:
             return
         after_ms, after_id = found[-1]["received_at"], found[-1]["message_id"]

@@ -93,6 +93,7 @@ def test_r24_a_batch_is_one_file_named_by_its_range_however_often_it_runs(place:
         "hub_value": "anon-1",
         "ids": '[["email","a@b.vn"]]',
         "origin": "{}",
+        "flags": "[]",
         "body": orjson.dumps(track(1)).decode(),
     }
 

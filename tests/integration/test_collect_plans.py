@@ -13,6 +13,7 @@ from hoso.collect import plan_store
 from hoso.collect.handlers import plans
 from tests.collect_world import World, says, track, world
 from tests.faults import Faults
+from tests.integration.test_counters import counted
 
 SHOP = json.loads(Path("tests/fixtures/plans/shop.json").read_text())
 PUT, GET, PREVIEW = "PUT /v1/plans/{key}", "GET /v1/plans/{key}", "POST /v1/plans/{key}/preview"
@@ -142,6 +143,17 @@ def test_two_plans_that_reach_for_a_source_at_once_do_not_both_get_it(
     assert ask(place, PUT, small(), key="one")[0] == 200
     assert ask(place, PUT, small(), key="two")[0] == 409
     assert ask(place, GET, key="two")[0] == 404
+
+
+def test_o5_flagged_events_are_counted(place: World, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(place, PUT, small("flag"))
+    key = place.source()
+    place.advance(CACHE_MS)
+    capsys.readouterr()
+
+    place.send("/v1/batch", {"batch": [track(n, properties={"n": n}) for n in (8, 9, 10)]}, key=key)
+
+    assert counted(capsys.readouterr().out) == {"accepted": 3, "flagged": 1}
 
 
 def test_flagged_events_are_stored_as_sent_with_the_violation_beside_them(place: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ import orjson
 from hoso.collect.catalogue import Summary, summaries_of
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
-from hoso.model.record import Event, Record, unpack
+from hoso.model.record import Event, Flag, Record, unpack
 from hoso.model.time import format_instant, parse_instant
 
 MAX_RANGE_BYTES = 24_000_000
@@ -46,10 +46,11 @@ class Columns:
     hub_value: list[str] = field(default_factory=list[str])
     ids: list[str] = field(default_factory=list[str])
     origin: list[str] = field(default_factory=list[str])
+    flags: list[str] = field(default_factory=list[str])
     body: list[str] = field(default_factory=list[str])
 
-    def add(self, record: Record, event: Event, body: str) -> None:
-        """Add an event."""
+    def add(self, record: Record, event: Event, body: str, flags: Sequence[Flag] = ()) -> None:
+        """Add an event; ``flags`` are those of its record that are about it."""
         self.message_id.append(event.message_id)
         self.type.append(str(event.body.get("type", "")))
         self.event.append(event.name)
@@ -62,6 +63,7 @@ class Columns:
         self.hub_value.append(record.hub[1])
         self.ids.append(orjson.dumps(event.ids).decode() if event.ids else "[]")
         self.origin.append(orjson.dumps(record.origin).decode() if record.origin else "{}")
+        self.flags.append(orjson.dumps([_flag(flag) for flag in flags]).decode() if flags else "[]")
         self.body.append(body)
 
 
@@ -135,7 +137,9 @@ def _add(into: Range, kinesis: Mapping[str, Any], default_workspace: str) -> Non
         columns = into.parts[place] = Columns()
         into.summaries[place] = Summary()
     summary = into.summaries[place]
-    reasons = {flag[0]: str(flag[3]) for flag in record.flags}
+    flags: dict[int, list[Flag]] = {}
+    for flag in record.flags:
+        flags.setdefault(flag[0], []).append(flag)
     for index, event in enumerate(record.events):
         try:
             _check(event)
@@ -143,8 +147,9 @@ def _add(into: Range, kinesis: Mapping[str, Any], default_workspace: str) -> Non
         except (InvalidInput, TypeError):
             bad.append(BadRow(index, None, "bad_record", "not an event of a packed record", repr(event)))
             continue
-        columns.add(record, event, body)
-        summary.add(record, event, reasons.get(index))
+        told = flags.get(index, [])
+        columns.add(record, event, body, told)
+        summary.add(record, event, str(told[-1][3]) if told else None)
         into.size += len(body)
     if bad:
         into.bad.append(BadRecord(record.workspace, arrived, bad))
@@ -187,6 +192,11 @@ def _sent_at(event: Event, record: Record) -> int | None:
     """The client's clock when the event was sent: its own word, else that of its batch or header (UTC ms)."""
     own = parse_instant(event.body["sentAt"]) if "sentAt" in event.body else None
     return record.sent_at if own is None else own
+
+
+def _flag(flag: Flag) -> dict[str, Any]:
+    """What a plan said, as the column ``flags`` holds it."""
+    return {"plan": flag[1], "revision": flag[2], "reason": flag[3]}
 
 
 def _is_int(value: object) -> bool:

@@ -55,11 +55,13 @@ class _Judged:
 
 @dataclass(slots=True)
 class Taken:
-    """What became of the events of a request. ``records`` are partition keys and bytes for the stream."""
+    """What became of the events of a request. ``records`` are partition keys and bytes for the stream; ``flagged`` of
+    the accepted were found fault with by the tracking plan."""
 
     accepted: int
     rejected: list[BadRow]
     records: list[tuple[str, bytes]]
+    flagged: int = 0
 
 
 def open_single(raw: bytes) -> Batch:
@@ -83,7 +85,8 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
         judged = _judge(batch, frame, sender.plan)
         records = _pack(judged, sender, frame, hash_of)
     judged.rejected.sort(key=lambda refused: refused.index)
-    return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records)
+    flagged = sum(map(len, judged.flags.values()))
+    return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records, flagged)
 
 
 def _with_envelope(batch: Batch, frame: Frame, identity: IdentityConfig) -> Frame:

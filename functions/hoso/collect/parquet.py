@@ -36,6 +36,7 @@ def parquet_file(columns: Columns) -> Generator[BinaryIO, None, None]:
         "hub_value": np.array(columns.hub_value, dtype=object),
         "ids": np.array(columns.ids, dtype=object),
         "origin": np.array(columns.origin, dtype=object),
+        "flags": np.array(columns.flags, dtype=object),
         "body": np.array(columns.body, dtype=object),
     }
     with tempfile.TemporaryDirectory() as folder:

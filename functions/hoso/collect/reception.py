@@ -158,6 +158,7 @@ class Reception:
         if taken.records:
             self.stream.put(taken.records)
         self.meter.add("accepted", taken.accepted)
+        self.meter.add("flagged", taken.flagged)
         if taken.rejected:
             for code, count in Counter(row.code for row in taken.rejected).items():
                 self.meter.add("refused", count, code=code)

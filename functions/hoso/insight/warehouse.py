@@ -12,7 +12,7 @@ import orjson
 
 from hoso.insight.query import BadQuery, tables_of
 from hoso.insight.snapshot import COLUMNS, Row, owners
-from hoso.model.derived import derived
+from hoso.model.derived import derived, is_bot
 from hoso.platform.objects import Objects
 
 MEMORY = "2GB"
@@ -21,7 +21,7 @@ _EVENTS = {
     **{"message_id": "VARCHAR", "type": "VARCHAR", "event": "VARCHAR"},
     **{"ts": "BIGINT", "original_ts": "BIGINT", "sent_at": "BIGINT", "received_at": "BIGINT"},
     **{"source": "VARCHAR", "hub_type": "VARCHAR", "hub_value": "VARCHAR", "ids": "VARCHAR"},
-    **{"origin": "VARCHAR", "body": "VARCHAR"},
+    **{"origin": "VARCHAR", "flags": "VARCHAR", "body": "VARCHAR"},
 }
 
 
@@ -72,14 +72,15 @@ class Warehouse:
             "CREATE VIEW placed AS SELECT stored.*, coalesce(by_type, hub_type) AS by_type, "
             "coalesce(by_value, hub_value) AS by_value FROM stored LEFT JOIN stand_in USING (source, message_id)"
         )
-        self._db.create_function("derived", _derived, ["VARCHAR"], "VARCHAR")
+        self._db.create_function("derived", _derived, ["VARCHAR", "VARCHAR"], "VARCHAR")
+        self._db.create_function("bot", _bot, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         hubs = self._db.execute("SELECT DISTINCT by_type, by_value FROM placed").fetchall()
         self._db.execute("CREATE TABLE owners (by_type VARCHAR, by_value VARCHAR, profile_id VARCHAR)")
         self._insert("owners", 3, owners(identities, hubs, alone))
         self._db.execute(
             "CREATE VIEW events AS SELECT placed.* EXCLUDE (by_type, by_value), owners.profile_id, "
             # computed only where a query asks for it
-            "derived(placed.body) AS derived "
+            "derived(placed.body, placed.origin) AS derived, bot(placed.body, placed.origin) AS bot "
             "FROM placed JOIN owners USING (by_type, by_value)"
         )
 
@@ -133,12 +134,24 @@ def fetch_archive(objects: Objects, workspace: str, folder: Path) -> list[Path]:
     return files
 
 
-def _derived(body: str) -> str:
-    """The JSON of what an event tells beyond its words."""
+def _derived(body: str, origin: str) -> str:
+    """The JSON of what an event tells beyond its words; its connection's user agent stands in for one of its own."""
     try:
-        return orjson.dumps(derived(orjson.loads(body))).decode()
-    except (ValueError, TypeError):
+        agent: object = orjson.loads(origin).get("user_agent")
+        return orjson.dumps(derived(orjson.loads(body), agent if type(agent) is str else "")).decode()
+    except (AttributeError, ValueError, TypeError):
         return "{}"
+
+
+def _bot(body: str, origin: str) -> bool:
+    """Whether the machine that sent an event is a crawler, by its own user agent or its connection's."""
+    try:
+        context: object = orjson.loads(body).get("context")
+        told: object = cast("dict[str, object]", context).get("userAgent") if type(context) is dict else None
+        text = told if type(told) is str and told else orjson.loads(origin).get("user_agent")
+        return type(text) is str and text != "" and is_bot(text)
+    except (AttributeError, ValueError, TypeError):
+        return False
 
 
 def _plain(value: Any) -> Any:

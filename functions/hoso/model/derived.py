@@ -83,6 +83,12 @@ def normalised(traits: Mapping[str, Any]) -> Json:
 
 
 @lru_cache(maxsize=2_048)
+def is_bot(text: str) -> bool:
+    """Whether a user agent is a crawler's; looks at what ``derived`` looks at."""
+    return bool(_crawlers().isCrawler(text[:_MAX_AGENT]))
+
+
+@lru_cache(maxsize=2_048)
 def agent(text: str) -> Json:
     """Browser, system and device of a user agent, and whether it is a bot's. Shared: do not change it.
 
@@ -92,7 +98,7 @@ def agent(text: str) -> Json:
     from ua_parser import parse
 
     found = parse(text)
-    made: Json = {"bot": bool(_crawlers().isCrawler(text))}
+    made: Json = {"bot": is_bot(text)}
     if found.user_agent is not None:
         made["browser"] = found.user_agent.family
         made["browser_version"] = found.user_agent.major or ""

@@ -23,7 +23,8 @@ from hoso.segment.batch import connect
 PARQUET = "application/vnd.apache.parquet"
 JSON = "application/json"
 COLUMNS = (
-    "message_id, type, event, ts, original_ts, sent_at, received_at, source, hub_type, hub_value, ids, origin, body"
+    "message_id, type, event, ts, original_ts, sent_at, received_at, source, hub_type, hub_value, ids, origin, flags, "
+    "body"
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hoso.model.record import MAX_RAW_BYTES, Row, compress, encode
+from hoso.model.record import MAX_RAW_BYTES, Flag, Row, compress, encode
 from hoso.model.time import format_instant
 from hoso.platform.objects import Objects
 from hoso.segment.archive_files import Archive, local_copies
@@ -24,7 +24,7 @@ StreamRecord = tuple[str, bytes]
 
 
 class Stored(NamedTuple):
-    """One event of the archive; ``ids`` and ``body`` are JSON text."""
+    """One event of the archive; ``ids``, ``body``, ``origin`` and ``flags`` are JSON text."""
 
     received_at: int
     source: str
@@ -37,6 +37,8 @@ class Stored(NamedTuple):
     ids: str
     body: str
     sent_at: int | None
+    origin: str = "{}"
+    flags: str = "[]"
 
     @property
     def place(self) -> Place:
@@ -96,7 +98,7 @@ class ArchiveRange:
         for day in self.days():
             if place is not None and day < format_instant(place[0])[:10]:
                 continue
-            columns = f"{_ORDER}, ts, original_ts, event, ids, body, sent_at"
+            columns = f"{_ORDER}, ts, original_ts, event, ids, body, sent_at, origin, flags"
             ask = f"SELECT {columns} FROM chosen ORDER BY {_ORDER} LIMIT {limit - len(found):d}"  # noqa: S608  constants
             found += [Stored(*row) for row in self._query(day, ask, place)]
             if len(found) >= limit:
@@ -167,15 +169,21 @@ def records_of(
     workspace: str, events: Sequence[Stored], replay: str, hash_of: Callable[[str, str], str]
 ) -> Iterator[StreamRecord]:
     """Partition keys and packed records, marked as a replay: one per run of events that came together about one hub."""
-    for (received_at, source, kind, value, sent_at), run in groupby(events, key=_together):
-        rows: list[Row] = [
-            (one.message_id, one.ts, one.original_ts, one.event, orjson.loads(one.ids), orjson.loads(one.body))
-            for one in run
-        ]
-        waiting = [rows]
+    for (received_at, source, kind, value, sent_at, told), run in groupby(events, key=_together):
+        origin = {**orjson.loads(told), REPLAY: replay}
+        waiting = [list(run)]
         while waiting:
             part = waiting.pop()
-            raw = encode(workspace, source, received_at, (kind, value), part, {REPLAY: replay}, (), sent_at)
+            rows: list[Row] = [
+                (one.message_id, one.ts, one.original_ts, one.event, orjson.loads(one.ids), orjson.loads(one.body))
+                for one in part
+            ]
+            flags: list[Flag] = [
+                (place, flag["plan"], flag["revision"], flag["reason"])
+                for place, one in enumerate(part)
+                for flag in orjson.loads(one.flags)
+            ]
+            raw = encode(workspace, source, received_at, (kind, value), rows, origin, flags, sent_at)
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
@@ -183,5 +191,5 @@ def records_of(
                 yield f"{workspace}#{hash_of(kind, value)}", compress(raw)
 
 
-def _together(one: Stored) -> tuple[int, str, str, str, int | None]:
-    return one.received_at, one.source, one.hub_type, one.hub_value, one.sent_at
+def _together(one: Stored) -> tuple[int, str, str, str, int | None, str]:
+    return one.received_at, one.source, one.hub_type, one.hub_value, one.sent_at, one.origin

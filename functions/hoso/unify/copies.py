@@ -161,7 +161,7 @@ class Striker:
             conflicts=hot.conflicts,
             rest=hot.rest,
         )
-        made = Cold(version=cold.version + 1, computed=cold.computed, rest=cold.rest)
+        made = Cold(version=cold.version + 1, computed=cold.computed, listed=cold.listed, rest=cold.rest)
         try:
             fold(fresh, made, self._kept(workspace, fid, hot.page, wanted, seen), rules)
         except BadEvent as error:

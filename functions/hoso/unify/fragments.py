@@ -84,11 +84,17 @@ class Fragment:
 
 
 class New(NamedTuple):
-    """A new event with what its record says about it."""
+    """A new event with what its record says about it.
+
+    ``agent`` is the user agent of the connection ("": none was told), ``flags`` what a tracking plan found wrong with
+    the event: plan, revision, reason.
+    """
 
     event: Event
     source: str
     received_at: int
+    agent: str = ""
+    flags: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(slots=True)

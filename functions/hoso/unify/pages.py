@@ -90,8 +90,12 @@ def events_of(page: Mapping[str, Any], *, struck: bool = False) -> list[New]:
             continue
         skip = skips[number] if number < len(skips) else ()
         back = out[number] if number < len(out) else ()
+        agent: object = record.origin.get("user_agent")
+        flags: dict[int, tuple[tuple[str, int, str], ...]] = {}
+        for place, plan, revision, reason in record.flags:
+            flags[place] = (*flags.get(place, ()), (plan, revision, reason))
         found += [
-            New(event, record.source, record.received_at)
+            New(event, record.source, record.received_at, agent if type(agent) is str else "", flags.get(position, ()))
             for position, event in enumerate(record.events)
             if position not in skip or position in back
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from hoso.model.derived import normalised
 from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
 from hoso.unify.computed import Computed
@@ -84,6 +85,11 @@ def event(new: New) -> Json:
     }
 
 
+def flags(new: New) -> list[Json]:
+    """What a tracking plan found wrong with an event that is stored all the same."""
+    return [{"plan": plan, "revision": revision, "reason": reason} for plan, revision, reason in new.flags]
+
+
 def text(instant_ms: int | None) -> str | None:
     """An instant as ISO 8601, None as it is."""
     return None if instant_ms is None else format_instant(instant_ms)
@@ -113,6 +119,12 @@ def _traits(profile: Profile) -> Json:
         for name, entry in sorted(profile.traits.items())
         if entry.value is not None
     }
+
+
+def _normalised(profile: Profile) -> Json:
+    """Reserved traits in the form that compares, as far as they can be read (``hoso.model.derived``)."""
+    told = {name: entry.value for name, entry in profile.traits.items() if entry.value is not None}
+    return normalised(told)
 
 
 def _trait(entry: Trait) -> Json:
@@ -198,6 +210,7 @@ def _habits(profile: Profile) -> Json:
 SECTIONS: Mapping[str, Callable[[Profile], Any]] = {
     "identifiers": _identifiers,
     "traits": _traits,
+    "normalised": _normalised,
     "computed_traits": _computed("trait"),
     "scores": _computed("score"),
     "totals": _totals,

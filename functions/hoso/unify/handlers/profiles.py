@@ -267,6 +267,9 @@ def _cursor(request: Request) -> Cursor | None:
 
 def _page(page: TimelinePage) -> Json:
     return {
-        "items": [{**shown.event(new), "derived": derived(new.event.body)} for new in page.events],
+        "items": [
+            {**shown.event(new), "derived": derived(new.event.body, new.agent), "flags": shown.flags(new)}
+            for new in page.events
+        ],
         "next": encode_cursor(list(page.next)) if page.next else None,
     }
