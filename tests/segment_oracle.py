@@ -415,7 +415,7 @@ def start(day, tz):
     """The first instant of a local day, found by looking at every quarter of an hour around it."""
     guess = int((datetime(day.year, day.month, day.day, tzinfo=UTC) - EPOCH).total_seconds()) * 1000
     for moment in range(guess - 15 * 3_600_000, guess + 15 * 3_600_000, 15 * 60_000):
-        if local_day(moment, tz) >= day:
+        if (local_day(moment, tz) or (date.max if moment > 0 else date.min)) >= day:
             return moment
     raise AssertionError(day)
 

@@ -64,6 +64,8 @@ class SegmentStack(CapabilityStack):
             Job(
                 handler="hoso.segment.handlers.due.handler",
                 description="Memberships that time alone changes",
+                # several threads: half a processor for evaluating, the rest is waiting for the tables
+                memory_mb=1024,
                 environment=every_table(data),
                 permissions=[
                     *read_control(data),

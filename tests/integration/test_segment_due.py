@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from moto import mock_aws
 
 from hoso.model.errors import Transient
 from hoso.platform.dynamo import Table
-from hoso.segment.due import DueTable, sweep
+from hoso.segment.due import POSTPONED_MS, DueTable, sweep
 from hoso.unify.settlement import SLOT_MS, due_item
 
 NOW = 1_790_000_000_000
@@ -34,14 +35,24 @@ def arm(delivery: Table, **people: int) -> None:
         delivery.put(due_item("main", pid, due))
 
 
-def run(delivery: Table, now: int, looked: list[str], *, fail: frozenset[str] = frozenset(), room: int = 99) -> Any:
+def run(
+    delivery: Table,
+    now: int,
+    looked: list[str],
+    *,
+    fail: frozenset[str] = frozenset(),
+    broken: frozenset[str] = frozenset(),
+    room: int = 99,
+) -> Any:
     def look(pid: str) -> int:
         if pid in fail:
             raise Transient("busy")
+        if pid in broken:
+            raise ValueError(pid)
         looked.append(pid)
         return 1
 
-    return sweep(DueTable(delivery, "main"), look, now, lambda: len(looked) < room)
+    return sweep(DueTable(delivery, "main"), look, now, lambda: len(looked) < room, workers=1)
 
 
 def test_only_people_whose_instant_has_come_are_looked_at(delivery: Table) -> None:
@@ -89,7 +100,7 @@ def test_r15_a_sweep_without_time_left_is_taken_up_by_the_next(delivery: Table) 
     arm(delivery, **{f"p{number}": NOW - number * SLOT_MS for number in range(6)})
     looked: list[str] = []
 
-    assert run(delivery, NOW, looked, room=2).left == 1
+    assert run(delivery, NOW, looked, room=2).left == 4
     run(delivery, NOW + SLOT_MS, looked)
 
     assert sorted(looked) == [f"p{number}" for number in range(6)]
@@ -110,3 +121,41 @@ def test_a_person_armed_again_in_the_same_slot_keeps_the_new_entry(delivery: Tab
     sweep(DueTable(delivery, "main"), look, due + 2_000, lambda: True)
 
     assert looked == ["again", "again"]
+
+
+def test_a_person_whose_evaluation_breaks_is_postponed_and_holds_up_nobody(delivery: Table) -> None:
+    arm(delivery, broken=NOW - SLOT_MS, free=NOW)
+    looked: list[str] = []
+
+    swept = run(delivery, NOW, looked, broken=frozenset({"broken"}))
+
+    assert (looked, swept.failed, swept.left) == (["free"], 1, 0)
+    assert DueTable(delivery, "main").reached() == NOW // SLOT_MS
+    run(delivery, NOW + POSTPONED_MS - 1, looked)
+    run(delivery, NOW + POSTPONED_MS, looked)
+    assert looked == ["free", "broken"]
+
+
+def test_several_people_are_looked_at_at_once_and_each_once(delivery: Table) -> None:
+    everybody = [f"p{number}" for number in range(60)]
+    arm(delivery, **dict.fromkeys(everybody, NOW))
+    looked: list[str] = []
+    together = threading.Barrier(5, timeout=20)
+
+    def look(pid: str) -> int:
+        if len(looked) < 5:
+            looked.append(pid)
+            together.wait()  # passes only when five are looked at at the same time
+        else:
+            looked.append(pid)
+        return 1
+
+    swept = sweep(DueTable(delivery, "main"), look, NOW, lambda: True, workers=5)
+
+    assert (sorted(looked), swept.people, swept.changes) == (sorted(everybody), 60, 60)
+
+
+def test_who_is_not_due_yet_is_told_of(delivery: Table) -> None:
+    arm(delivery, soon=NOW + 7_000, later=NOW + 9_000, present=NOW)
+
+    assert run(delivery, NOW, []).following == NOW + 7_000
