@@ -63,10 +63,14 @@ class Night:
         """What the Distributed Map reads."""
         return json.loads(self.objects().get(run["batches_key"]))
 
+    def begin(self, as_of: int | None = None, execution: str = "one") -> dict[str, Any]:
+        """The machine up to the differences."""
+        run = self.step("compact", {"as_of": format_instant(as_of or self.world.now), "execution": execution})
+        return self.step("evaluate", self.step("snapshot", run))
+
     def run(self, as_of: int | None = None, execution: str = "one") -> dict[str, Any]:
         """The whole machine; the report."""
-        run = self.step("compact", {"as_of": format_instant(as_of or self.world.now), "execution": execution})
-        run = self.step("evaluate", self.step("snapshot", run))
+        run = self.begin(as_of, execution)
         for item in self.items(run):
             self.step("apply", {"Items": [item], "BatchInput": run})
         return self.step("report", run)

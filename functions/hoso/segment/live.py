@@ -45,7 +45,7 @@ from hoso.segment.language import (
 )
 from hoso.segment.language import Sequence as Steps
 from hoso.segment.measures import Leaf, event_leaf
-from hoso.segment.meters import SIGNATURE, Fold, merge_meters
+from hoso.segment.meters import HELD, SIGNATURE, Fold, merge_meters
 from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.segment.registry import Registry
 from hoso.segment.sequence_leaf import sequence_leaf
@@ -125,9 +125,10 @@ class LiveRules:
         if person.deleted:
             return {key: _NOBODY for key in wanted if key in self._leaves}
         verdicts: dict[str, Verdict] = {}
+        held = person.meters.get(HELD, ())
         for key in wanted:
             leaf = self._leaves.get(key)
-            if key in self.paused:
+            if key in self.paused or (key in held and leaf is not None):
                 verdicts[key] = _LEFT_AS_IT_IS
             elif leaf is not None:
                 holds, until = leaf(person, as_of)

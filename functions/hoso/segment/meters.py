@@ -36,6 +36,8 @@ CAP = 200
 NO_CUT = -(1 << 62)
 SIGNATURE = "~"
 """Key of the hash that tells which set of meters a state was kept for."""
+HELD = "!"
+"""Key of the segments on which the engines did not agree about this person: the nightly answer stands."""
 LONGEST_TEXT = 64
 LONGEST_VALUE = 256
 UNKNOWN = ["~"]
@@ -160,7 +162,12 @@ def _merge_sequence(one: list[Any], two: list[Any]) -> list[Any]:
     return [steps, max(one[1], two[1])]
 
 
+def _merge_held(one: list[str], two: list[str]) -> list[str]:
+    return sorted({*one, *two})
+
+
 _MERGES: dict[str, Callable[[Any, Any], Any]] = {
+    HELD: _merge_held,
     "n": _merge_newest,
     "e": _merge_entries,
     "s": _merge_totals,

@@ -18,6 +18,7 @@ from hoso.model.errors import HosoError, InvalidInput, NotFound
 from hoso.model.time import MINUTE_MS, format_instant, parse_instant
 from hoso.platform.clock import Clock
 from hoso.platform.log import logger
+from hoso.platform.metrics import meter
 from hoso.platform.objects import Objects
 from hoso.segment.archive_files import JSON, PARQUET, Archive, local_copies
 from hoso.segment.check import read_segment
@@ -211,6 +212,7 @@ class Nightly:
             latest = {name: run[name] for name in ("as_of", "prefix", "people")}
             self._objects.put(latest_key(run["workspace"]), orjson.dumps(latest), JSON)
         self._lease.release(run["token"], self._clock())
+        meter().add("nightly_differences", report["differences"])
         figures = {name: value for name, value in report.items() if isinstance(value, int)}
         logger("segment").info("nightly", extra=figures)
         if len(failed) > worked * TOLERATED_SHARE:
@@ -244,7 +246,8 @@ class Nightly:
         return {"people": len(people), "entered": entered, "exited": exited, "failed": failed}
 
     def _bring_up(self, run: Json, person: Json) -> set[str] | None:
-        """Write what the person's present state says; where it was capped, the nightly answer counts.
+        """Write what the person's present state says; where it was capped, the nightly answer counts, and a state
+        that told otherwise than the whole archive is put right before.
 
         Answers the segments the person is in afterwards; None when nobody is left under the id.
         """
@@ -270,6 +273,9 @@ class Nightly:
                     after.add(key)
             return live
 
+        if person["differ"]:
+            exact = {key: key in nightly for key in person["differ"]}
+            self._people.repair(workspace, pid, _instant(run), person["known"], exact)
         try:
             kind = "nightly" if run.get("segments") is None else "rule"
             self._people.apply_verdicts(workspace, pid, decide, as_of=at, kind=kind, every=True)
@@ -292,8 +298,12 @@ class Nightly:
                 {
                     "profile_id": answer.profile_id,
                     "members": members,
-                    "revisions": {key: revisions[key] for key in sorted(answer.members | answer.spilled)},
+                    "revisions": {
+                        key: revisions[key] for key in sorted(answer.members | answer.spilled | answer.differences)
+                    },
                     "before": sorted(answer.memberships),
+                    "known": answer.known,
+                    "differ": sorted(answer.differences),
                 }
             )
             if len(batch) >= BATCH_PEOPLE:

@@ -54,6 +54,14 @@ class Answer:
     spilled: frozenset[str]
     complete: bool
     """Whether the archive holds all events that the live engine has seen."""
+    known: int
+
+    @property
+    def differences(self) -> frozenset[str]:
+        """Segments on which both engines are sure and do not agree, though both have seen the same events."""
+        if self.live is None or not self.complete:
+            return frozenset()
+        return (self.live ^ self.members) - self.spilled
 
 
 @dataclass(slots=True)
@@ -129,13 +137,13 @@ def answers(
         found = connection.execute(
             # the live answers of a person whose values changed are of the values before
             "SELECT a.*, p.memberships, CASE WHEN n.profile_id IS NULL THEN p.live END, p.spilled, "
-            "p.known = coalesce(s.n, 0) FROM answers a "
+            "p.known = coalesce(s.n, 0), p.known FROM answers a "
             "JOIN profiles p USING (profile_id) LEFT JOIN seen s USING (profile_id) "
             "LEFT JOIN patches n USING (profile_id) ORDER BY profile_id"
         )
         keys = list(columns)
         while rows := found.fetchmany(_CHUNK):
-            for profile_id, *flags, memberships, live, spilled, complete in rows:
+            for profile_id, *flags, memberships, live, spilled, complete, known in rows:
                 yield Answer(
                     profile_id,
                     frozenset(key for key, flag in zip(keys, flags, strict=True) if flag),
@@ -143,6 +151,7 @@ def answers(
                     None if live is None else frozenset(orjson.loads(live)) & columns.keys(),
                     frozenset(orjson.loads(spilled)) & columns.keys(),
                     complete,
+                    known,
                 )
 
 
@@ -157,14 +166,14 @@ def count(totals: Totals, answer: Answer) -> None:
         totals.members[key] = totals.members.get(key, 0) + 1
     totals.spilled += bool(answer.spilled)
     totals.lagging += not answer.complete
-    if answer.live is not None and answer.complete:
-        totals.differences += len((answer.live ^ answer.members) - answer.spilled)
+    totals.differences += len(answer.differences)
 
 
 def needs_work(answer: Answer, revisions: Mapping[str, int], looks_at: Callable[[str], bool]) -> bool:
-    """Whether the stored memberships that the run looks at differ from the answer, or are of other revisions."""
+    """Whether the stored memberships that the run looks at differ from the answer, or are of other revisions, or would
+    differ at the next event."""
     held = {key: revision for key, revision in answer.memberships.items() if looks_at(key)}
-    return held != {key: revisions[key] for key in answer.members}
+    return held != {key: revisions[key] for key in answer.members} or any(map(looks_at, answer.differences))
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], people: Path, fragments: Path) -> None:

@@ -56,6 +56,14 @@ def rebuild_meters(
     return refold_meters((new for page in stored for new in pages.events_of(page)), rules)
 
 
+def whole_meters(
+    store: ProfileStore, workspace: str, fid: str, newest: str | None, rules: LiveRules, events: int
+) -> dict[str, Any] | None:
+    """As ``rebuild_meters``; None unless the timeline still holds all of so many events."""
+    kept = [new for page in store.timeline(workspace, fid, newest) for new in pages.events_of(page)]
+    return refold_meters(kept, rules) if len(kept) == events else None
+
+
 def _look(page: Item, wanted: set[bytes], found: dict[bytes, Event]) -> None:
     """Add what this page holds of the wanted events."""
     held = pages.holds(page, wanted - found.keys())

@@ -13,14 +13,15 @@ from typing import Any
 from hoso.model.errors import Conflict, Transient
 from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import TRANSACTION_LIMIT, Item, Key, Put, at_version
+from hoso.platform.dynamo import TRANSACTION_LIMIT, Item, Key, Put, Write, at_version
+from hoso.segment.meters import HELD, SIGNATURE
 from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.unify import computed
 from hoso.unify.computed import Computed
 from hoso.unify.everyone import everyone
 from hoso.unify.facts import Facts
-from hoso.unify.fragments import Fragment, New, cold_item, cold_of, hot_of
-from hoso.unify.history import rebuild_meters
+from hoso.unify.fragments import Fragment, New, cold_item, cold_of, hot_item, hot_of
+from hoso.unify.history import rebuild_meters, whole_meters
 from hoso.unify.identities import Identities, PersonHeader
 from hoso.unify.profiles import Profile, merge, person_of, rule_state
 from hoso.unify.rulebook import Book, Rulebook
@@ -204,6 +205,46 @@ class People:
             rows += settled.outbox
             if settled.complete:
                 return rows
+        raise Transient(f"the person kept changing in {ATTEMPTS} tries")
+
+    def repair(self, workspace: str, pid: str, as_of: int, events: int, exact: Mapping[str, bool]) -> bool:
+        """Put meters right that led to other answers than the whole archive gives (``exact``, at ``as_of``).
+
+        They are made anew from the timeline where it still holds every event; of the segments that differ all the
+        same, the last answer stands from now on, until the rules change. Answers whether anything was done: nothing
+        is, when the person has another number of ``events`` than the answers are of.
+
+        Raises:
+            Transient: others kept changing the person.
+        """
+        rules = self._rulebook.book(workspace).rules
+        for _ in range(ATTEMPTS):
+            profile = self.load_person(workspace, pid)
+            if not profile.exists or profile.pid != pid or profile.totals["events"] != events:
+                return False
+            stored = [fragment for fragment in profile.fragments if fragment.hot.version]
+            for fragment in stored:
+                hot = fragment.hot
+                made = whole_meters(self._store, workspace, fragment.fid, hot.page, rules, hot.events)
+                if made is not None:
+                    hot.meters, hot.rules = made, rules.version
+            told = rules.evaluate(rule_state(profile.person, stored, profile.policies), as_of, exact)
+            wrong = [key for key, verdict in told.items() if not verdict.spilled and verdict.member != exact[key]]
+            if wrong:
+                first = stored[0].hot
+                first.meters.setdefault(SIGNATURE, rules.signature)
+                first.meters[HELD] = sorted({*first.meters.get(HELD, ()), *wrong})
+            writes: list[Write] = []
+            for fragment in stored:
+                hot, before = fragment.hot, fragment.hot.version
+                hot.version += 1
+                pk, _ = hot_key(workspace, fragment.fid)
+                writes.append(Put(self._store.profiles, hot_item(hot, pk), at_version(before)))
+            try:
+                self._store.commit(writes[:TRANSACTION_LIMIT])
+            except Conflict:
+                continue
+            return True
         raise Transient(f"the person kept changing in {ATTEMPTS} tries")
 
     def everyone(self, workspace: str, *, part: int = 0, parts: int = 1) -> Iterator[Profile]:

@@ -28,6 +28,7 @@ from typing import Any
 from hoso.activate.suppressions import told
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
+from hoso.platform.metrics import metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.segment.lease import Lease
@@ -66,6 +67,7 @@ def apply(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return run_of(event["BatchInput"]["workspace"], event["BatchInput"].get("lease")).apply(event)
 
 
+@metered
 def report(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """The report; fails the run when too many people failed."""
     return run_of(event["workspace"], event.get("lease")).report(event)
