@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import typer
@@ -41,13 +42,42 @@ class Trial:
     problems: list[Json] = field(default_factory=list[Json])
 
 
+imports = typer.Typer(help="Imports that were: list, show.", no_args_is_help=True)
+
+
+@imports.command("list")
+def list_imports(
+    data: DataOption = None,
+    url: UrlOption = None,
+    json_: JsonOption = False,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 50,
+) -> None:
+    """Imports, newest first, with their progress."""
+    with connect(data, url) as connection:
+        items = connection.pages("/v1/imports", limit)
+        columns = ["id", "source", "file", "status", "rows", "accepted", "rejected"]
+        show.rows(items, columns, as_json=json_, title="imports")
+
+
+@imports.command("show")
+def show_import(
+    name: Annotated[str, typer.Argument(help="Id of the import.")], data: DataOption = None, url: UrlOption = None
+) -> None:
+    """One import: its progress, or its report with the first rejected rows."""
+    with connect(data, url) as connection:
+        show.value(connection.call("GET", f"/v1/imports/{quote(name, safe='')}"))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("import")(import_file)
+    app.add_typer(imports, name="imports")
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV, NDJSON (both also .gz) or Parquet.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="CSV, NDJSON, JSON array (all also .gz) or Parquet.", exists=True, dir_okay=False)
+    ],
     source: Annotated[str, typer.Option("--source", help="Key of the source that the events belong to.")],
     mapping: Annotated[Path | None, typer.Option("--mapping", help="Mapping file (JSON), see docs/imports.md.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events and all problems.")] = False,

@@ -18,6 +18,7 @@ from hoso.model.bad_row import BadRow
 Reply = dict[str, Any]
 
 RETRY_AFTER_S = 2
+_MOST_LISTED = 1_000
 _JSON = {"content-type": "application/json"}
 _CACHEABLE = {**_JSON, "cache-control": "public, max-age=300"}
 _OWN_COPY = {**_JSON, "cache-control": "private, max-age=300", "vary": "authorization"}
@@ -33,6 +34,15 @@ def accepted(count: int, rejected: Sequence[BadRow]) -> Reply:
         for event in rejected
     ]
     return _json(200, {"success": True, "accepted": count, "rejected": refused})
+
+
+def receipts(rows: int, count: int, rejected: Sequence[tuple[int, str, str]]) -> Reply:
+    """Receipts of a till: rows read, events stored, and what was refused by line, the first thousand of it."""
+    listed = [{"row": line, "code": code, "message": reason} for line, code, reason in rejected[:_MOST_LISTED]]
+    body: dict[str, Any] = {"rows": rows, "accepted": count, "refused": len(rejected), "rejected": listed}
+    if rejected and not count:
+        return _json(400, {"success": False, "code": rejected[0][1], "message": rejected[0][2], **body})
+    return _json(200, {"success": True, **body})
 
 
 def refused(status: int, code: str, message: str, **headers: str) -> Reply:

@@ -28,6 +28,9 @@ _MEDIA_TYPES = frozenset(
         "application/octet-stream",
         "application/gzip",
         "application/x-gzip",
+        "application/x-ndjson",
+        "application/ndjson",
+        "text/csv",
     }
 )
 _PLAIN = frozenset({"", "identity"})

@@ -20,7 +20,7 @@ _JITSU = ("/api/s/s2s/", "/api/s/")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What an address is for. ``job``: batch, event, metrics, settings, source_config or pixel.
+    """What an address is for. ``job``: batch, event, receipts, metrics, settings, source_config or pixel.
 
     ``kind`` is the event type that the path demands, ``key`` the write key in it, ``method`` the one it listens to.
     """
@@ -42,6 +42,8 @@ def find(path: str) -> Place | None:
     'track'
     """
     path = f"/{path.strip('/')}"
+    if path == "/v1/import/pos":
+        return Place("receipts")
     if path in _BATCHES:
         return Place("batch")
     if path in _METRICS:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import orjson
+
 from hoso.collect import answers, credentials
 from hoso.collect.answers import Reply
 from hoso.collect.body import decode, sent_bytes
@@ -35,6 +37,7 @@ from hoso.platform.stream import Stream
 STAGE = "collect"
 _OWN_CONNECTION = frozenset({"web", "mobile"})
 _MAX_USER_AGENT = 512
+_RECEIPT_EVENTS = 1_000
 _KEY_IN_TEXT = re.compile(rb'"writeKey"\s*:\s*"([^"\\]{1,200})"')
 
 
@@ -124,6 +127,8 @@ class Reception:
             return answers.document(config, private=True)
         if place.job == "pixel":
             return self._pixel(request, place)
+        if place.job == "receipts":
+            return self._receipts(request)
         return self._collect(request, place)
 
     def _collect(self, request: HttpRequest, place: Place) -> Reply:
@@ -166,6 +171,43 @@ class Reception:
             if not taken.accepted:
                 return answers.all_refused(taken.rejected, batch=place.job == "batch")
         return answers.accepted(taken.accepted, taken.rejected)
+
+    def _receipts(self, request: HttpRequest) -> Reply:
+        """Receipts of a till in a body; the same body again makes the same messages."""
+        from hoso.collect.imports.body import receipts_of
+
+        key = credentials.from_headers(request.headers)
+        source = self._source(key or credentials.from_query(request.query))
+        if source.kind in _OWN_CONNECTION:
+            return answers.refused(403, "server_key_needed", "receipts take the key of a server source")
+        try:
+            raw = decode(request.body, is_base64=request.is_base64, headers=request.headers)
+            made = receipts_of(raw, request.headers.get("content-type", ""), source.key)
+        except (InvalidInput, UnsupportedMediaType) as fault:
+            return self._refuse_all(request, source, fault)
+        now, found, accepted = self.clock(), made.found, 0
+        if found.events:
+            self._spend(source, len(found.events), now)
+        identity, plan = self.identity_of(source.workspace), self.plan_of(source.workspace, source.key)
+        sender = Sender(source.workspace, source.key, {}, plan, identity)
+        for first in range(0, len(found.events), _RECEIPT_EVENTS):
+            part = found.events[first : first + _RECEIPT_EVENTS]
+            sent = orjson.dumps({"batch": part})
+            taken = take(sent, parse_batch(sent), Frame(now, self.new_id), sender, self.hasher(source.workspace))
+            if taken.records:
+                self.stream.put(taken.records)
+            accepted += taken.accepted
+            self.meter.add("flagged", taken.flagged)
+            lines = found.lines[first : first + _RECEIPT_EVENTS]
+            found.bad += [(lines[bad.index], bad.code, bad.reason, part[bad.index]) for bad in taken.rejected]
+        self.meter.add("accepted", accepted)
+        found.bad.sort(key=lambda bad: bad[0])
+        for code, count in Counter(code for _, code, _, _ in found.bad).items():
+            self.meter.add("refused", count, code=code)
+        if found.bad:
+            rows = [BadRow(line, None, code, reason, payload) for line, code, reason, payload in found.bad]
+            self._quarantine(source, now, rows, None, stage="import")
+        return answers.receipts(made.rows, accepted, [bad[:3] for bad in found.bad])
 
     def _spend(self, source: Source, events: int, now: int) -> None:
         """Take the events from the budgets of the source and of its workspace. Raises ``OverBudget``."""
@@ -239,12 +281,12 @@ class Reception:
         except Transient:
             return None
 
-    def _quarantine(self, source: Source, at: int, rows: list[BadRow], sent_at: int | None) -> None:
+    def _quarantine(self, source: Source, at: int, rows: list[BadRow], sent_at: int | None, stage: str = STAGE) -> None:
         """Store what was refused. The answer does not depend on it: the client has been told what is wrong."""
         _report("refused", workspace=source.workspace, source=source.key, rows=len(rows), code=rows[0].code)
         try:
-            quarantine(self.objects, source.workspace, STAGE, source.key, at, rows, sent_at=sent_at)
-            self.meter.add("quarantined", len(rows), stage=STAGE)
+            quarantine(self.objects, source.workspace, stage, source.key, at, rows, sent_at=sent_at)
+            self.meter.add("quarantined", len(rows), stage=stage)
         except Exception as error:
             _report("quarantine failed", rows=len(rows), error=type(error).__name__)
 

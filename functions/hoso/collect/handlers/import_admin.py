@@ -100,14 +100,17 @@ def _start(request: Request) -> dict[str, Any]:
 
 
 def _list(request: Request) -> dict[str, Any]:
-    """All imports of the last weeks, in the order of their ids."""
+    """All imports of the last weeks, newest first."""
     request.require(*ROLES, "analyst", "privacy")
     here = tools()
-    after = request.cursor
-    names = (name for name in here.importer.imports.names() if after is None or name > after)
-    items = [here.importer.progress(name) for name in islice(names, request.limit())]
+    after: Any = request.cursor
+    if after is not None and not isinstance(after, str):
+        raise InvalidInput("not a cursor of this list", hint="leave cursor out to start again")
+    names = here.importer.imports.newest(after or "")
+    page = list(islice(names, request.limit()))
+    items = [here.importer.progress(name) for _, name in page]
     more = next(names, None) is not None
-    return {"items": items, "next": encode_cursor(items[-1]["id"]) if more and items else None}
+    return {"items": items, "next": encode_cursor(page[-1][0]) if more and page else None}
 
 
 def _show(request: Request) -> dict[str, Any]:

@@ -15,16 +15,26 @@ A small file is done at once by ``dropped``. Each step can be killed and called 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from hashlib import sha256
+from typing import Any, cast
 from urllib.parse import quote
 
 import orjson
 
 from hoso.collect.imports.store import Imports, import_id
-from hoso.collect.imports.work import MAPPING, REJECTS, SOURCE_MAPPING, Importer, new_record, wait_for_budget
+from hoso.collect.imports.work import (
+    MANIFEST,
+    MANIFEST_DIFFERS,
+    MAPPING,
+    REJECTS,
+    SOURCE_MAPPING,
+    Importer,
+    new_record,
+    wait_for_budget,
+)
 from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.write_keys import EVENTS_PER_MINUTE, KIND
 from hoso.model.errors import InvalidInput, NotFound
@@ -58,7 +68,9 @@ def dropped(event: Json, _context: object) -> Json:
     parts = key.split("/")
     if len(parts) < 4 or parts[1] != quote(here.workspace, safe=""):
         return {"ignored": "not in imports/<workspace>/<source>/"}
-    if key.endswith((REJECTS, MAPPING)) or parts[-1] in ("", SOURCE_MAPPING):
+    if key.endswith(MANIFEST) and parts[-1] != MANIFEST:
+        key = key.removesuffix(MANIFEST)  # with its file it may come in any order
+    elif key.endswith((REJECTS, MAPPING, MANIFEST)) or parts[-1] in ("", SOURCE_MAPPING):
         return {"ignored": "no file of rows"}
     return here.begin(key, parts[2])
 
@@ -106,21 +118,28 @@ class Tools:
         """Do a dropped file, or hand it to the machine when it is large. The same file again is not done again."""
         objects, imports = self.importer.objects, self.importer.imports
         try:
-            size, tag = objects.size(key)
+            size, _ = objects.size(key)
+            digest = _digest(objects.ranges(key))
         except NotFound:
             return {"ignored": "the file is gone"}
         record: Json = {"id": "", "source": source, "file": key.rpartition("/")[2], "key": key, "at": self.clock()}
         try:
             mapping = self._mapping(key, source)
-            name = import_id(self.workspace, source, f"{key} {tag}", mapping)
-            record = new_record(name, self.workspace, source, record["file"], record["at"], mapping, key=key)
+            told_rows = self._manifest(key, digest)
+            name = import_id(self.workspace, source, digest, mapping)
+            more: Json = {"key": key, "told_rows": told_rows}
+            record = new_record(name, self.workspace, source, record["file"], record["at"], mapping, **more)
             self._known(source)
             record = imports.create(record)
         except InvalidInput as error:
-            record["id"] = record["id"] or import_id(self.workspace, source, f"{key} {tag}", None)
+            record["id"] = record["id"] or import_id(self.workspace, source, f"{digest} {error.code}", None)
             return self.importer.refuse_file(record, error)
         report = imports.report(name)
-        if report is not None and report["status"] != "partial":
+        if report is not None and report.get("code") == MANIFEST_DIFFERS and record.get("told_rows") != told_rows:
+            record |= {"told_rows": told_rows, "key": key}
+            imports.update(record)
+            imports.put_report(name, {**report, "status": "partial", "code": ""})
+        elif report is not None and report["status"] != "partial":
             return report
         packed = key.endswith((".gz", ".parquet"))
         if size > (SMALL_PACKED_BYTES if packed else SMALL_BYTES):
@@ -155,6 +174,23 @@ class Tools:
                 raise InvalidInput("the mapping is no JSON", code="invalid_mapping") from error
         return None
 
+    def _manifest(self, key: str, digest: str) -> int | None:
+        """The rows that a manifest beside the file tells. Raises ``InvalidInput`` when it tells of another file."""
+        try:
+            told: object = orjson.loads(self.importer.objects.get(key + MANIFEST))
+        except NotFound:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise InvalidInput("the manifest is no JSON", code="invalid_manifest") from error
+        manifest = cast("Json", told) if isinstance(told, dict) else {}
+        named, rows = manifest.get("sha256"), manifest.get("rows")
+        if not isinstance(named, str) or (rows is not None and type(rows) is not int):
+            raise InvalidInput("a manifest tells file, sha256 (hex) and rows", code="invalid_manifest")
+        if named.lower() != digest or manifest.get("file") not in (None, key.rpartition("/")[2]):
+            message = "the manifest beside the file tells of another file"
+            raise InvalidInput(message, code=MANIFEST_DIFFERS, hint="drop the whole file again, or the right manifest")
+        return rows
+
     def _known(self, source: str) -> None:
         try:
             enabled = self.control.get(self.workspace, KIND, source).body.get("enabled")
@@ -162,6 +198,13 @@ class Tools:
             enabled = False
         if not enabled:
             raise InvalidInput("no enabled source has the name of the folder", code="unknown_source")
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    found = sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
 
 
 @cache

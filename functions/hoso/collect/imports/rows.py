@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
-from hoso.collect.imports.text import Line, lines
+from hoso.collect.imports.text import Line, ahead, begins_array, lines, texts
 from hoso.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -50,13 +50,19 @@ def format_of(name: str) -> str | None:
 def text_rows(
     chunks: Iterable[bytes], form: str, encoding: str | None = None, delimiter: str | None = None
 ) -> Iterator[Row]:
-    """The rows of a CSV or NDJSON file from its bytes.
+    """The rows of a CSV, NDJSON or JSON file (one array) from its bytes.
 
     Raises:
         InvalidInput: the file as a whole cannot be read: no header, two columns of one name, too many columns.
     """
-    found = lines(chunks, encoding)
-    return csv_rows(found, delimiter) if form == "csv" else ndjson_rows(found)
+    if form == "csv":
+        return csv_rows(lines(chunks, encoding), delimiter)
+    head, stream = ahead(chunks)
+    if not begins_array(head):
+        return ndjson_rows(lines(stream, encoding))
+    from hoso.collect.imports.arrays import array_rows
+
+    return array_rows(texts(stream, encoding))
 
 
 def csv_rows(found: Iterable[Line], delimiter: str | None = None) -> Iterator[Row]:

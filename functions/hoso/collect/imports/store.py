@@ -2,6 +2,7 @@
 
 ``import.json`` says what it is, ``piece/<n>.ndjson.zst`` holds its rows, ``result/<n>.json`` what became of a piece
 (the checkpoint: a piece with a result is done), ``pieces.json`` the items of the map, ``report.json`` the end.
+Beside them ``~newest/<falling time>-<id>`` is the list, newest first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from hoso.platform.objects import Objects
 
 _JSON = "application/json"
 _ROOT = "importing"
+_NEWEST = "~newest/"
+_FAR = 9_999_999_999_999
 
 Json = dict[str, Any]
 
@@ -39,9 +42,10 @@ class Imports:
 
     def create(self, record: Json) -> Json:
         """Store a new import; one that is known already is answered as it is, with its own time."""
-        if self._objects.put_once(self._key(record["id"], "import.json"), orjson.dumps(record), _JSON):
-            return record
-        return self.load(record["id"])
+        made = self._objects.put_once(self._key(record["id"], "import.json"), orjson.dumps(record), _JSON)
+        held = record if made else self.load(record["id"])
+        self._objects.put(self._newest(held), b"{}", _JSON)
+        return held
 
     def load(self, name: str) -> Json:
         """What an import is. Raises ``NotFound``."""
@@ -51,10 +55,16 @@ class Imports:
         """Store it again, with what became known: columns, numbers of pieces and rows."""
         self._objects.put(self._key(record["id"], "import.json"), orjson.dumps(record), _JSON)
 
-    def names(self) -> Iterator[str]:
-        """Ids of all imports, in their order."""
-        for folder in self._objects.folders(f"{self._root}/"):
-            yield folder.removeprefix(f"{self._root}/").rstrip("/")
+    def newest(self, after: str = "") -> Iterator[tuple[str, str]]:
+        """Place and id of all imports, newest first; those behind a place."""
+        prefix = f"{self._root}/{_NEWEST}"
+        for key in self._objects.keys(prefix, prefix + after if after else ""):
+            place = key.removeprefix(prefix)
+            yield place, place.partition("-")[2]
+
+    def _newest(self, record: Json) -> str:
+        """An empty object whose name sorts newer imports before older ones."""
+        return f"{self._root}/{_NEWEST}{_FAR - record['at']:013d}-{quote(record['id'], safe='')}"
 
     def put_piece(self, name: str, number: int, packed: bytes) -> None:
         """Store a piece, packed by ``pack``."""

@@ -15,6 +15,9 @@ MAX_LINE = 1_048_576
 _SAMPLE = 65_536
 _GZIP = b"\x1f\x8b"
 _STEP = 1 << 18
+_HEADER = 18
+_BLANK = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
+"""What may stand before the first sign of a text: blanks, byte-order marks, and the zeros of UTF-16."""
 TRUNCATED = "file_truncated"
 
 
@@ -86,6 +89,34 @@ def encoding_of(sample: bytes, *, whole: bool) -> str:
     except UnicodeDecodeError:
         return "cp1258"
     return "utf-8"
+
+
+def ahead(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The beginning of a file without gzip, and the file, still to be read."""
+    stream = iter(chunks)
+    taken: list[bytes] = []
+    head = b""
+    for chunk in stream:
+        taken.append(chunk)
+        whole = b"".join(taken)
+        head = whole
+        if whole.startswith(_GZIP):
+            head = zlib.decompressobj(wbits=31).decompress(whole, _SAMPLE) if len(whole) > _HEADER else b""
+        if head.strip(_BLANK):
+            break
+        if len(whole) > _SAMPLE:
+            break
+    return head, chain(taken, stream)
+
+
+def begins_array(head: bytes) -> bool:
+    """Whether a text that begins so, in whatever encoding, is a JSON array."""
+    return head.lstrip(_BLANK)[:1] == b"["
+
+
+def texts(chunks: Iterable[bytes], encoding: str | None = None) -> Iterator[str]:
+    """The text of a file in parts. Raises as ``plain_bytes``."""
+    return _decoded(plain_bytes(chunks), encoding)
 
 
 def lines(chunks: Iterable[bytes], encoding: str | None = None) -> Iterator[Line]:

@@ -37,6 +37,8 @@ MAX_REJECTS = 100_000
 
 REJECTS = ".rejects.ndjson"
 MAPPING = ".mapping.json"
+MANIFEST = ".manifest.json"
+MANIFEST_DIFFERS = "manifest_differs"
 SOURCE_MAPPING = "mapping.json"
 
 Json = dict[str, Any]
@@ -73,6 +75,9 @@ class Importer:
                 for number, (count, piece) in enumerate(cut(opened.rows, opened.layout.group_of), 1):
                     self.imports.put_piece(name, number, pack(piece))
                     rows += count
+            if record.get("told_rows") not in (None, rows):
+                message = f"the manifest tells {record['told_rows']} rows, the file has {rows}"
+                raise InvalidInput(message, code=MANIFEST_DIFFERS, hint="drop the whole file, or the right manifest")
             record |= {"columns": opened.columns, "layout": opened.layout.name, "pieces": number, "rows": rows}
             self.imports.update(record)
         key = self.imports.put_items(name, record["pieces"])
