@@ -1,12 +1,17 @@
 """The repaired DynamoDB of the twin: as stock moto on random work, as AWS where stock moto is wrong, flat in size."""
 
+import os
+import pickle
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -16,6 +21,11 @@ from moto import mock_aws
 
 from infra.twin import moto_fixes
 
+SURROUNDINGS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+}
 WORDS = ("a", "b", "bb", "c", "ca", "d")
 
 
@@ -24,9 +34,8 @@ session = cache(botocore.session.get_session)
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
+    for name, value in SURROUNDINGS.items():
+        monkeypatch.setenv(name, value)
     yield
     moto_fixes.undo()
 
@@ -276,19 +285,39 @@ def content(db: Any) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_random_work_has_the_same_answers_as_on_stock_moto(seed: int) -> None:
-    told: list[Any] = []
-    for repaired in (False, True):
-        draw = random.Random(seed)
-        with aws(repaired) as db:
-            answers = [
-                (call, request, answer(db, call, request)) for call, request in (random_call(draw) for _ in range(120))
-            ]
-            told.append((answers, content(db)))
-    for stock, repaired in zip(told[0][0], told[1][0], strict=True):
-        assert stock == repaired
-    assert told[0][1] == told[1][1]
+SEEDS = range(6)
+
+
+def told(seed: int, *, repaired: bool) -> Any:
+    """What random work answers and leaves behind."""
+    draw = random.Random(seed)
+    with aws(repaired) as db:
+        calls = (random_call(draw) for _ in range(120))
+        return [(call, request, answer(db, call, request)) for call, request in calls], content(db)
+
+
+@pytest.fixture(scope="module")
+def stock() -> Any:
+    """What stock moto tells, in a process in which nobody ever repaired it."""
+    script = (
+        "import pickle, sys; from tests.integration.test_moto_dynamodb import SEEDS, told\n"
+        "sys.stdout.buffer.write(pickle.dumps([told(seed, repaired=False) for seed in SEEDS]))"
+    )
+    root = Path(__file__).parents[2]
+    given = {**SURROUNDINGS, "PYTHONPATH": f"{root}:{root / 'functions'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env={**os.environ, **given}, capture_output=True, check=True
+    )
+    return pickle.loads(done.stdout)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_work_has_the_same_answers_as_on_stock_moto(seed: int, stock: Any) -> None:
+    answers, left = told(seed, repaired=True)
+
+    for known, given in zip(stock[seed][0], answers, strict=True):
+        assert known == given
+    assert stock[seed][1] == left
 
 
 def test_the_short_way_and_http_give_the_same_answers() -> None:
