@@ -34,7 +34,11 @@ INGEST = {
 """The addresses behind the default route that take a key in the header, with what they are sent."""
 
 
-PROFILE_OF_A_SERVER = "GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}"
+BY_ACCESS_TOKEN = (
+    "GET /v1/spaces/{space}/collections/{collection}/profiles/{id}/{part}",
+    "GET /v1/spaces/{space}/host/{store}/greeting",
+)
+"""Routes whose function itself checks an access token of a server or a tablet."""
 
 
 class Place:
@@ -105,12 +109,13 @@ def test_s1_every_route_has_an_authorizer_or_takes_its_own_credentials(place: Pl
     open_routes = {route.key for route in place.twin.deployment.routes if route.authorizer is None}
 
     hooks = {key for key in open_routes if re.search(r" /v1/hooks/\{", key)}  # an address is a secret
-    assert open_routes - hooks - {PROFILE_OF_A_SERVER} == {"$default"}
+    assert open_routes - hooks - set(BY_ACCESS_TOKEN) == {"$default"}
     assert len(place.admin_routes) > 20
 
 
-def test_s1_the_profile_of_a_server_asks_for_its_own_credential(place: Place) -> None:
-    route = re.sub(r"\{[^}]+\}", "x", PROFILE_OF_A_SERVER)
+@pytest.mark.parametrize("key", BY_ACCESS_TOKEN)
+def test_s1_what_servers_and_tablets_read_asks_for_its_own_credential(place: Place, key: str) -> None:
+    route = re.sub(r"\{[^}]+\}", "x", key)
     tokens = {**place.credentials, "admin": place.bearer(place.admin)}
 
     opened = {name: place.ask(route, headers).status_code for name, headers in tokens.items()}
