@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hoso.activate.handlers import admin, channel, outbox, trigger
+from hoso.activate.handlers import admin, channel, feedback, outbox, trigger
 from hoso.model.time import format_instant
 from hoso.platform.dynamo import to_wire
 from hoso.unify.handlers import consume, profiles
@@ -33,8 +33,19 @@ ENV = {
     "HOSO_MAIL_FROM": "shop@example.com",
     "HOSO_OUTBOUND_HTTP": "true",
 }
-CACHED: tuple[Any, ...] = (admin._administration, channel._inbox, outbox._parts, trigger._walk)
-SUBSCRIPTION = {"email": channel.email, "webhook": channel.webhook}
+CACHED: tuple[Any, ...] = (
+    admin._administration,
+    channel._inbox,
+    feedback._tools,
+    outbox._parts,
+    trigger._walk,
+)
+SUBSCRIPTION = {
+    "email": channel.email,
+    "webhook": channel.webhook,
+    "trigger": trigger.handler,
+    "suppression": feedback.handler,
+}
 
 
 @dataclass(slots=True)
@@ -180,7 +191,7 @@ class World:
     def step(self, left_ms: int = 60_000) -> bool:
         """One round of the queues: everything visible, one batch per queue. Whether there was anything."""
         ready = [message for message in self.queues if message.visible_at <= self.now]
-        for kind in ("email", "webhook", "trigger"):
+        for kind in SUBSCRIPTION:
             batch = [message for message in ready if message.queue == kind][:10]
             if batch:
                 self._work(kind, batch, left_ms)
@@ -256,7 +267,7 @@ class World:
                     "eventSourceARN": f"arn:aws:sqs:eu-central-1:123456789012:{kind}",
                 }
             )
-        handler = trigger.handler if kind == "trigger" else SUBSCRIPTION[kind]
+        handler = SUBSCRIPTION[kind]
         failed = {one["itemIdentifier"] for one in handler({"Records": records}, Context(left_ms))["batchItemFailures"]}
         done = {message.id for message in batch} - failed
         self.queues = [message for message in self.queues if message.id not in done]

@@ -23,7 +23,8 @@ TARGET_RETRIES = 185
 
 
 class BusConsumer(Construct):
-    """A function that works off the bus events of a pattern, through a queue of its own.
+    """A function that works off the events of a pattern (``bus`` None: of the account's default bus), through a queue
+    of its own.
 
     It gets the address of its dead-letter queue: what it gives up goes there with the reason.
     """
@@ -35,10 +36,11 @@ class BusConsumer(Construct):
         *,
         job: Job,
         layers: Sequence[lambda_.ILayerVersion],
-        bus: events.IEventBus,
+        bus: events.IEventBus | None,
         parameters: Parameters,
         detail_type: Sequence[str] | None = None,
         channel: str | None = None,
+        source: str = SOURCE,
         concurrency: int = 5,
     ) -> None:
         super().__init__(scope, id)
@@ -75,7 +77,7 @@ class BusConsumer(Construct):
             event_bus=bus,
             description=f"To {id}",
             event_pattern=events.EventPattern(
-                source=[SOURCE],
+                source=[source],
                 detail_type=list(detail_type) if detail_type else None,
                 detail={"channels": [channel]} if channel else None,
             ),

@@ -37,6 +37,7 @@ class Environment(TypedDict, total=False):
     bus: str
     machine: str
     mail_from: str
+    mail_configuration_set: str
     dead_letters: str
     public_url: str
     workspace_events_per_minute: str

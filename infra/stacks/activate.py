@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_lambda_event_sources import S3OnFailureDestination
 from constructs import Construct
@@ -14,7 +16,16 @@ from infra.constructs.function import Environment, Job
 from infra.constructs.role import allow
 from infra.constructs.schedule import Schedule
 from infra.parameters import Parameters
-from infra.stacks.access import FAILED_BATCHES, every_table, items, list_objects, objects, read_control, read_items
+from infra.stacks.access import (
+    FAILED_BATCHES,
+    every_table,
+    items,
+    list_objects,
+    objects,
+    read_control,
+    read_items,
+    write_people,
+)
 from infra.stacks.capability import CapabilityStack
 from infra.stacks.data import DataStack
 
@@ -30,6 +41,7 @@ class ActivateStack(CapabilityStack):
         """The channels' queues, by kind."""
         self._outbox()
         self._channels()
+        self._suppressions()
         self._trigger()
         self._admin()
 
@@ -100,17 +112,31 @@ class ActivateStack(CapabilityStack):
 
     def _channels(self) -> None:
         data = self.data
+        mails = ses.ConfigurationSet(self, "Mails")
+        mails.add_event_destination(
+            "Told",
+            # SES speaks only to the default bus
+            destination=ses.EventDestination.event_bus(events.EventBus.from_event_bus_name(self, "Default", "default")),
+            events=[ses.EmailSendingEvent.BOUNCE, ses.EmailSendingEvent.COMPLAINT],
+        )
+        settings = self.format_arn(
+            service="ses", resource="configuration-set", resource_name=mails.configuration_set_name
+        )
         sender = self.parameters.mail_from
         # SES checks the identity that is verified: the address or its domain.
         identities = [
             self.format_arn(service="ses", resource="identity", resource_name=name)
             for name in (sender, sender.split("@")[1])
         ]
-        for channel, extra in (("email", [allow(["ses:SendEmail"], *identities)]), ("webhook", [])):
+        for channel, extra in (("email", [allow(["ses:SendEmail"], *identities, settings)]), ("webhook", [])):
             job = Job(
                 handler=f"hoso.activate.handlers.channel.{channel}",
                 description=f"Channel: {channel}",
-                environment={**every_table(data), "mail_from": sender},
+                environment={
+                    **every_table(data),
+                    "mail_from": sender,
+                    "mail_configuration_set": mails.configuration_set_name,
+                },
                 permissions=[
                     *read_control(data),
                     read_items(data.profiles),
@@ -120,6 +146,17 @@ class ActivateStack(CapabilityStack):
                 timeout_s=60,
             )
             self.work[channel] = self.bus_consumer(channel.capitalize(), job, channel=channel).queue
+
+    def _suppressions(self) -> None:
+        data = self.data
+        job = Job(
+            handler="hoso.activate.handlers.feedback.handler",
+            description="Bounces and complaints of SES to suppressed addresses",
+            environment=every_table(data),
+            permissions=[*read_control(data), *write_people(data)],
+            timeout_s=60,
+        )
+        self.work["suppression"] = self.bus_consumer("Suppression", job, bus=None, source="aws.ses").queue
 
     def _trigger(self) -> None:
         data = self.data

@@ -63,10 +63,10 @@ class CapabilityStack(cdk.Stack):
         return made
 
     def bus_consumer(self, name: str, job: Job, **pattern: Any) -> BusConsumer:
-        """A function of this capability that works off events of the bus; ``pattern`` as ``BusConsumer`` takes it."""
-        made = BusConsumer(
-            self, name, job=job, layers=self._layers(job), bus=self.data.bus, parameters=self.parameters, **pattern
-        )
+        """A function of this capability that works off events of the bus; ``pattern`` and ``bus`` as ``BusConsumer``
+        takes them."""
+        given: dict[str, Any] = {"bus": self.data.bus, **pattern}
+        made = BusConsumer(self, name, job=job, layers=self._layers(job), parameters=self.parameters, **given)
         self.functions[f"{name}Function"] = made.worker
         self.dead_letters[name] = made.failed
         return made

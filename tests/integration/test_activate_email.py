@@ -10,7 +10,10 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from hoso.activate.deliveries import LEASE_MS
+from hoso.model.identifiers import Identifier
 from hoso.model.time import DAY_MS, HOUR_MS, MINUTE_MS
+from hoso.unify.listings import Listing, suppression
+from hoso.unify.lookup import Asked
 from tests.activate_world import World, activate_world
 from tests.faults import Faults
 
@@ -197,7 +200,7 @@ def test_quiet_hours_put_the_email_off_until_the_morning(world: World) -> None:
     ],
 )
 def test_r47_a_bounce_or_complaint_suppresses_the_address(world: World, told: dict[str, Any]) -> None:
-    world.enqueue("email", {**told, "mail": {"tags": {"hoso-workspace": ["main"]}}}, source="aws.ses")
+    world.enqueue("suppression", {**told, "mail": {"tags": {"hoso-workspace": ["main"]}}}, source="aws.ses")
     world.run()
     world.views("an")
     world.run()
@@ -207,12 +210,47 @@ def test_r47_a_bounce_or_complaint_suppresses_the_address(world: World, told: di
     assert "an@example.vn" not in str([item for item in world.unify.items("delivery") if "#X#" in item["pk"]])
 
 
+def test_r47_a_bounce_moves_the_person_in_segments_that_ask_for_suppression(world: World) -> None:
+    world.unify.segment("unreachable", {"kind": "suppressed", "channel": "email"})
+    world.views("an")
+    told = {
+        "eventType": "Bounce",
+        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "an@example.vn"}]},
+    }
+
+    world.enqueue("suppression", {**told, "mail": {"tags": {"hoso-workspace": ["main"]}}}, source="aws.ses")
+    world.run()
+
+    assert "unreachable" in world.unify.profile("email:an@example.vn")["segments"]
+    assert world.unify.profile("email:an@example.vn")["suppressed"] == ["email"]
+
+
+@pytest.mark.parametrize(("channel", "sent"), [("email", 0), ("*", 0), ("sms", 1)])
+def test_s50_who_is_suppressed_by_hand_gets_nothing_on_the_channel(world: World, channel: str, sent: int) -> None:
+    fresh = Listing(on=True, at=world.now)
+    asked = [Asked(Identifier("email", "an@example.vn"), None)]
+    world.unify.parts.listed.change("main", suppression(channel), asked, fresh)
+
+    world.views("an")
+    world.run()
+
+    assert len(world.mails) == sent
+    assert [outcome[1:] for outcome in world.outcomes()] == ([("sent", "")] if sent else [("skipped", "suppressed")])
+
+
+def test_an_event_that_breaks_the_code_of_suppression_is_buried_with_its_reason(world: World) -> None:
+    world.enqueue("suppression", {"eventType": "Bounce", "mail": []}, source="aws.ses")
+    world.run()
+
+    assert [one["MessageAttributes"]["reason"]["StringValue"] for one in world.dead] == ["error: AttributeError"]
+
+
 def test_a_passing_bounce_suppresses_nothing(world: World) -> None:
     told = {
         "eventType": "Bounce",
         "bounce": {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": "an@example.vn"}]},
     }
-    world.enqueue("email", {**told, "mail": {"tags": {"hoso-workspace": ["main"]}}}, source="aws.ses")
+    world.enqueue("suppression", {**told, "mail": {"tags": {"hoso-workspace": ["main"]}}}, source="aws.ses")
     world.views("an")
     world.run()
 

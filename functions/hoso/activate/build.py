@@ -17,6 +17,7 @@ from hoso.activate.inbox import Inbox
 from hoso.activate.outbox import Sender
 from hoso.activate.store import DeliveryStore
 from hoso.activate.trigger import PriceWalk
+from hoso.model.identifiers import Identifier
 from hoso.platform.aws import client
 from hoso.platform.bus import Bus
 from hoso.platform.clock import clock_from
@@ -59,9 +60,21 @@ class Parts:
     def inbox(self, kind: str) -> Inbox:
         """What works off a channel's queue."""
         queues = client("sqs")
-        dead, hasher = DeadLetters(self.settings.dead_letters, queues), self.control.hasher
-        feedback = Feedback(self.store, hasher, self.clock)
-        return Inbox(self._courier(kind), Queue(queues), dead, self.clock, _JITTER.uniform, feedback)
+        dead = DeadLetters(self.settings.dead_letters, queues)
+        return Inbox(self._courier(kind), Queue(queues), dead, self.clock, _JITTER.uniform)
+
+    def feedback(self) -> Feedback:
+        """What takes the events of SES about addresses."""
+        from hoso.unify.build import Parts as Unify
+        from hoso.unify.listings import Listing, suppression
+
+        listed = Unify(self.settings).listed
+
+        def note(workspace: str, channel: str, address: Identifier, reason: str, at: int) -> None:
+            fresh = Listing(on=True, at=at, reason=reason)
+            listed.mirror(workspace, suppression(channel, told=True), address, fresh)
+
+        return Feedback(self.store, self.control.hasher, note, self.clock)
 
     def price_walk(self) -> PriceWalk:
         """What a price drop starts. It runs rarely, so it reads its documents anew each time."""

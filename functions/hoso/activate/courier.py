@@ -39,6 +39,7 @@ from hoso.model.time import SECOND_MS
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Refused as Lost
 from hoso.platform.ids import Hasher
+from hoso.segment.conditions import EVERY_CHANNEL
 
 EARLY_MS = SECOND_MS
 """A message that comes back this much before its time is taken all the same."""
@@ -241,6 +242,8 @@ class Courier:
         suppressed = address is not None and self._store.is_suppressed(
             workspace, self._channel.kind, address, self._hasher(workspace)
         )
+        silenced = {self._channel.kind, activation.channel, EVERY_CHANNEL} & set(profile.suppressed)
+        suppressed = suppressed or bool(silenced)
         trigger = activation.trigger
         named = {activation.segment, trigger.segment if isinstance(trigger, SegmentTrigger) else None} - {None}
         segments = frozenset(key for key in named if key is not None)

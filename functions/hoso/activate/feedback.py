@@ -10,25 +10,31 @@ from typing import Any, cast
 
 from hoso.activate.channels.email import TAG_WORKSPACE
 from hoso.activate.store import DeliveryStore
-from hoso.model.identifiers import normalise
+from hoso.model.identifiers import Identifier, normalise
 from hoso.platform.clock import Clock
 from hoso.platform.ids import Hasher
 
 SOURCE = "aws.ses"
+Note = Callable[[str, str, Identifier, str, int], None]
+"""Workspace, channel, the address, why, when."""
 
 
 class Feedback:
-    """Takes SES's events; answers whether an envelope was one."""
+    """Takes SES's events. ``note`` tells the people's side: segments may ask for suppression."""
 
-    def __init__(self, store: DeliveryStore, hasher: Callable[[str], Hasher], clock: Clock) -> None:
+    def __init__(self, store: DeliveryStore, hasher: Callable[[str], Hasher], note: Note, clock: Clock) -> None:
         self._store = store
         self._hasher = hasher
+        self._note = note
         self._clock = clock
 
-    def __call__(self, envelope: Mapping[str, Any]) -> bool:
-        """Suppress the addresses that an event of SES speaks of. Events of other sources are not touched."""
+    def __call__(self, envelope: Mapping[str, Any]) -> None:
+        """Suppress the addresses that an event of SES speaks of. Events of other sources say nothing.
+
+        Safe to repeat. The address comes first: whatever breaks after it, nothing is sent there any more.
+        """
         if envelope.get("source") != SOURCE:
-            return False
+            return
         detail: Mapping[str, Any] = envelope["detail"]
         workspace = _workspace(detail)
         reason, addresses = bad_addresses(detail)
@@ -36,9 +42,9 @@ class Feedback:
             for address in addresses:
                 known = normalise("email", address)
                 if known is not None:
-                    hasher = self._hasher(workspace)
-                    self._store.suppress(workspace, "email", known, reason, hasher, self._clock())
-        return True
+                    hasher, now = self._hasher(workspace), self._clock()
+                    self._store.suppress(workspace, "email", known, reason, hasher, now)
+                    self._note(workspace, "email", Identifier("email", known), reason, now)
 
 
 def bad_addresses(detail: Mapping[str, Any]) -> tuple[str, list[str]]:

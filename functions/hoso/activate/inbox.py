@@ -36,14 +36,12 @@ class Inbox:
         dead: DeadLetters,
         clock: Clock,
         uniform: Callable[[float, float], float],
-        feedback: Callable[[Detail], bool],
     ) -> None:
         self._courier = courier
         self._queue = queue
         self._dead = dead
         self._clock = clock
         self._uniform = uniform
-        self._feedback = feedback
 
     def work(self, records: list[dict[str, Any]], may_go_on: Callable[[], bool]) -> list[str]:
         """The ids of the messages that have to come again.
@@ -75,8 +73,6 @@ class Inbox:
     def _handle(self, record: dict[str, Any], ill: set[str]) -> bool:
         try:
             envelope = _envelope(record["body"])
-            if self._feedback(envelope):
-                return True
             outcomes = self._courier.deliver(envelope["detail"], ill)
         except InvalidInput as error:
             self._dead.put(record["body"], error.code)
