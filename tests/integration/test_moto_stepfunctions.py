@@ -161,3 +161,12 @@ def test_two_executions_without_a_name_both_run(states: Any) -> None:
 def test_what_is_not_imitated_is_refused(states: Any, extra: dict[str, Any]) -> None:
     with pytest.raises(ClientError, match="not imitated"):
         machine(states, Each=each(ECHO, **extra))
+
+
+def test_r31_state_of_300_kb_fails_an_execution(states: Any) -> None:
+    """What the nightly steps hand on is references for this reason."""
+    arn = machine(states, On={"Type": "Pass", "Output": {"people": "{% $pad('x', 300000) %}"}, "End": True})
+
+    execution = run(states, arn)
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "States.DataLimitExceeded")
