@@ -49,6 +49,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ReplayAdminFunction": WORK,
     "CopiesFunction": (*WORK, "quarantine/"),
     "CopiesNightlyFunction": (*WORK, "quarantine/"),
+    "FailedBatchesFunction": ("archive/", "catalogue/", "quarantine/", "aws/lambda/"),
     "ImportPlanFunction": IMPORTS,
     "ImportPiecesFunction": ("quarantine/", "importing/"),
     "ImportFinishFunction": IMPORTS,

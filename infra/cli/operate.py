@@ -11,6 +11,7 @@ import typer
 
 from infra.cli import show
 from infra.cli.connection import CommandError, Connection, DataOption, JsonOption, UrlOption, connect
+from infra.cli.failed_batches import batches
 from infra.cli.send import send_file
 
 _UNITS_MS = {"s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -19,10 +20,15 @@ _FIRST = ("accepted", "refused", "duplicates", "quarantined")
 """Counters that are shown first, also when they are zero."""
 
 
+again = typer.Typer(help="What was given up, once more: deliveries, stream batches.")
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (send, nightly, redrive, wait, clock, doctor, status):
+    for command in (send, nightly, wait, clock, doctor, status):
         app.command()(command)
+    again.add_typer(batches, name="batches")
+    app.add_typer(again, name="redrive")
 
 
 def send(
@@ -88,13 +94,17 @@ def run_nightly(connection: Connection, as_of: str | None = None) -> dict[str, A
     raise CommandError(f"nightly {started['name']} still runs after {_NIGHTLY_TIMEOUT_S} s; look again with its name")
 
 
+@again.callback(invoke_without_command=True)
 def redrive(
+    context: typer.Context,
     status: Annotated[str, typer.Option(help="Which deliveries: parked or failed.")] = "failed",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     data: DataOption = None,
     url: UrlOption = None,
 ) -> None:
     """Send parked or failed deliveries again; consent is checked again."""
+    if context.invoked_subcommand is not None:
+        return
     with connect(data, url) as connection:
         show.value(connection.call("POST", "/v1/deliveries/redrive", {"status": status, "dry_run": dry_run}))
 

@@ -42,6 +42,7 @@ class Environment(TypedDict, total=False):
     public_url: str
     workspace_events_per_minute: str
     new_profiles_per_hour: str
+    dedupe_days: str
 
 
 @dataclass(frozen=True, slots=True)

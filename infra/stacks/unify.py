@@ -13,6 +13,7 @@ from infra.constructs.schedule import Schedule
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
 from infra.stacks.access import (
+    FAILED_BATCHES,
     access_tokens,
     budgets,
     every_table,
@@ -110,6 +111,7 @@ class UnifyStack(CapabilityStack):
         self._people()
         self._replays()
         self._copies()
+        self._failed_batches()
 
     def _replays(self) -> None:
         data = self.data
@@ -169,6 +171,42 @@ class UnifyStack(CapabilityStack):
                 "POST /v1/replays/{id}/stop",
                 "GET /v1/duplicates",
             ],
+        )
+
+    def _failed_batches(self) -> None:
+        """What does the batches again that a consumer of a stream gave up: the work of all three, in one function."""
+        data = self.data
+        self.function(
+            "FailedBatchesFunction",
+            Job(
+                handler="hoso.govern.handlers.failed_batches.handler",
+                description="Admin API: stream batches that were given up",
+                environment={
+                    **every_table(data),
+                    "bucket": data.bucket.bucket_name,
+                    "bus": data.bus.event_bus_name,
+                    "new_profiles_per_hour": str(self.parameters.new_profiles_per_hour),
+                    # a batch may have waited longer than clients repeat themselves
+                    "dedupe_days": "400",
+                },
+                permissions=[
+                    *read_control(data),
+                    *write_documents(data, "audit"),
+                    *write_people(data),
+                    budgets(data),
+                    quarantine(data),
+                    items(data.outbox, "BatchGet", "BatchWrite"),
+                    allow(["events:PutEvents"], data.bus.event_bus_arn),
+                    objects(data.bucket, ["s3:PutObject"], "archive/", "catalogue/"),
+                    objects(data.bucket, ["s3:GetObject", "s3:DeleteObject"], FAILED_BATCHES),
+                    list_objects(data.bucket),
+                ],
+                analytics=True,
+                timeout_s=29,
+                memory_mb=1769,
+                scratch_mb=1024,
+            ),
+            routes=["GET /v1/failed-batches", "GET /v1/failed-batches/{id}", "POST /v1/failed-batches/redrive"],
         )
 
     def _copies(self) -> None:
