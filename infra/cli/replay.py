@@ -13,7 +13,7 @@ from infra.cli import show
 from infra.cli.connection import Connection, DataOption, JsonOption, UrlOption, connect
 
 _LOOK_S = 0.5
-_ENDS = ("done", "stopped")
+_ENDS = ("done", "stopped", "failed")
 _LIVE_TIMEOUT_S = 120
 
 FromOption = Annotated[str, typer.Option("--from", help="Events received at or after this instant, ISO 8601.")]

@@ -52,12 +52,15 @@ def put(
     name: Annotated[str, typer.Option("--name", help="For people; the key if left out.")] = "",
     settings: Annotated[str, typer.Option("--settings", help="JSON, or @FILE with JSON.")] = "",
     disabled: Annotated[bool, typer.Option("--disabled", help="Take nothing from it for now.")] = False,
+    limit: Annotated[int, typer.Option("--events-per-minute", help="Budget; 0: as the platform sets it.")] = 0,
     data: DataOption = None,
     url: UrlOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Make or change a webhook source; a new one gets an address. Its secret: hoso sources secret KEY."""
-    body = {"name": name or key, "kind": kind, "enabled": not disabled, "settings": _settings(settings)}
+    body: dict[str, Any] = {"name": name or key, "kind": kind, "enabled": not disabled, "settings": _settings(settings)}
+    if limit:
+        body["events_per_minute"] = limit
     with connect(data, url) as connection:
         _print(connection, connection.call("PUT", _path(key), body), as_json=json_)
 

@@ -27,7 +27,8 @@ _DAYS = 7
 
 
 class Loop(Construct):
-    """Step → (done?) → wait → step. The function takes and answers the state, with ``done`` and ``wait_s``."""
+    """Step → (done?) → wait → step. The function takes and answers the state, with ``done`` and ``wait_s``. When it has
+    failed for good it is called once more, with ``error``, the kind of the last error, so that it can note the end."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ def definition(arn: str, comment: str) -> dict[str, Any]:
                 "Parameters": {"FunctionName": arn, "Payload.$": "$"},
                 "OutputPath": "$.Payload",
                 "Retry": _RETRY,
-                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}],
+                "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Note"}],
                 "Next": "Done",
             },
             "Done": {
@@ -98,6 +99,18 @@ def definition(arn: str, comment: str) -> dict[str, Any]:
                 "Default": "Step",
             },
             "Pause": {"Type": "Wait", "SecondsPath": "$.wait_s", "Next": "Step"},
+            "Note": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::lambda:invoke",
+                "Parameters": {
+                    "FunctionName": arn,
+                    "Payload": {"workspace.$": "$.workspace", "replay.$": "$.replay", "error.$": "$.failure.Error"},
+                },
+                "ResultPath": None,
+                "Retry": _RETRY,
+                "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
+                "Next": "Failed",
+            },
             "Failed": {"Type": "Fail", "Error": "StepFailed", "Cause": "the step failed after all tries; see its log"},
             "End": {"Type": "Succeed"},
         },

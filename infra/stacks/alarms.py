@@ -95,6 +95,8 @@ class Alarms(Construct):
                 self._alarm(f"{name}-failing{more}", _sum(some, "errors"), 0, periods=3, runbook=f"{name}-failing")
         failed = parts.segment.nightly.machine.metric_failed(period=Duration.hours(1))
         self._alarm("nightly-failed", failed, 0)
+        replays = parts.unify.replays.machine.metric_failed(period=Duration.hours(1))
+        self._alarm("replay-failed", replays, 0)
         differences = counter("nightly_differences", parameters.stage, period=Duration.hours(1))
         self._alarm("engines-differ", differences, 0)
         self._alarm("ingest-throttled", parts.collect.ingest.function.metric_throttles(period=FIVE_MINUTES), 0)

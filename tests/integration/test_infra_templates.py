@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra.constructs import loop
 from infra.constructs.layers import install
 from infra.parameters import Parameters
 from infra.synth import ROOT, assembly, synthesize
@@ -342,6 +343,16 @@ def test_o12_cost_page_states_what_the_templates_cost(dev: dict[str, Template], 
         metrics = sum(len([m for m in alarm.get("Metrics", [1]) if m == 1 or "MetricStat" in m]) for alarm in alarms)
         assert f"{len(alarms)} alarms, {metrics} metrics: {metrics / 10:.2f}" in page
     assert "Quotas to raise" in page
+
+
+def test_a_machine_whose_step_fails_for_good_says_so_to_its_function() -> None:
+    states = loop.definition("step", "x")["States"]
+
+    (caught,) = states["Step"]["Catch"]
+    note = states[caught["Next"]]
+    assert caught["ErrorEquals"] == ["States.ALL"]
+    assert note["Parameters"]["Payload"]["error.$"] == f"{caught['ResultPath']}.Error"
+    assert {note["Next"], *(one["Next"] for one in note["Catch"])} == {"Failed"}
 
 
 def test_admin_routes_all_demand_a_token(dev: dict[str, Template]) -> None:

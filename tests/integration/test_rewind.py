@@ -318,6 +318,23 @@ def test_r49_late_history_never_beats_newer_values(world: World) -> None:
     assert "plan" not in traits
 
 
+def test_r48_a_replay_whose_machine_gives_up_says_so_and_why(world: World) -> None:
+    receive(world, [event(n) for n in range(30)])
+    rewind.rewinds("main").create("r-1", Range(NOW, NOW + 1), "shadow", 1, "test")
+
+    answer = rewind.step({"workspace": "main", "replay": "r-1", "error": "Transient"}, Context())
+
+    held = ask("GET /v1/replays/{id}", id="r-1")[1]
+    assert answer["done"] is True
+    assert (held["status"], held["reason"].partition(";")[0]) == (
+        "failed",
+        "a step failed after all tries: Transient",
+    )
+    assert rewind.rewinder("main").step("r-1", lambda: 60_000) is True  # a late step does nothing
+    assert rewind.rewinds("main").stop("r-1")["status"] == "failed"
+    rewind.rewinds("main").create("r-2", Range(NOW, NOW + 1), "shadow", 1, "test")  # it blocks no other
+
+
 def event(number: int) -> dict[str, Any]:
     return {
         "type": "track",

@@ -318,9 +318,10 @@ def test_the_signature_is_over_the_bytes_however_the_gateway_hands_them_over(pla
     assert answers == [200, 200]
 
 
-def test_s7_a_flood_is_told_to_wait(place: HookWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hoso.collect.sources.reception.EVENTS_PER_MINUTE", 2)
+def test_s7_a_flood_is_told_to_wait(place: HookWorld) -> None:
     path = place.source("lead", "google_leads", secrets={"signing": ["google-test-key"]})
+    settings = {"name": "lead", "kind": "google_leads", "events_per_minute": 2}
+    assert place.manage("PUT", "/lead", settings)[1]["events_per_minute"] == 2
 
     answers = [lead(place, path, lead_id=f"L-{n}") for n in range(4)]
 

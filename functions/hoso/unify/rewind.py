@@ -6,7 +6,7 @@ then says where it differs from the live one. A replay is a document with its pr
 that was killed is repeated from the last note, which is harmless.
 
 Documents are items of the ``delivery`` table: ``<workspace>#Y`` / ``<replay id>`` with ``v``; ``since until source
-into rate actor``; ``status`` (clearing, filling, comparing; ends: done, stopped), ``place``, ``events``, ``aside``,
+into rate actor``; ``status`` (clearing, filling, comparing; ends: done, stopped, failed with ``reason``), ``place``, ``events``, ``aside``,
 ``started``, ``updated``, ``report`` (JSON), ``ttl``.
 """
 
@@ -32,7 +32,7 @@ from hoso.unify.compare import compare, prints_of
 from hoso.unify.consumer import Consumer
 
 Into = Literal["live", "shadow"]
-ENDS = frozenset({"done", "stopped"})
+ENDS = frozenset({"done", "stopped", "failed"})
 STEP_S = 10
 """A step works on as many events as the rate allows in this time; the machine waits for what is left of it."""
 MOST_A_STEP = 20_000
@@ -102,12 +102,20 @@ class Rewinds:
 
     def stop(self, replay: str) -> Item:
         """Stop a replay at its next step; one that has ended stays as it is."""
+        return self._end(replay, status="stopped")
+
+    def fail(self, replay: str, error: str) -> Item:
+        """Note that a replay's machine gave up, and which kind of error it was; one that has ended stays as it is."""
+        reason = f"a step failed after all tries: {error[:100]}; the log of ReplayFunction tells more"
+        return self._end(replay, status="failed", reason=reason)
+
+    def _end(self, replay: str, **news: Any) -> Item:
         for _ in range(5):
             held = self.get(replay)
             if held["status"] in ENDS:
                 return held
             try:
-                return self.note(held, status="stopped")
+                return self.note(held, **news)
             except Refused:
                 continue
         raise Transient("the replay keeps changing")

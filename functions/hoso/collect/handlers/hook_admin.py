@@ -27,6 +27,8 @@ class HookSourceInput(BaseModel):
     kind: str = Field(max_length=40)
     enabled: bool = True
     settings: dict[str, Any] = {}
+    events_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Budget of the source (security S7); left out: 600,000."""
 
 
 class SecretInput(BaseModel):

@@ -45,13 +45,15 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HookSource:
-    """An enabled webhook source. ``secrets`` are its live secrets by use, newest first."""
+    """An enabled webhook source. ``secrets`` are its live secrets by use, newest first; ``events_per_minute`` is its
+    budget."""
 
     workspace: str
     key: str
     kind: str
     settings: Mapping[str, Any]
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    events_per_minute: int = 600_000
 
     @property
     def signing(self) -> Sequence[str]:

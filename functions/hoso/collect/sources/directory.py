@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from hoso.collect.sources import KINDS, kind_of
 from hoso.collect.sources.contract import SIGNING, HookKind, HookSource, Json
-from hoso.collect.write_keys import KIND
+from hoso.collect.write_keys import EVENTS_PER_MINUTE, KIND
 from hoso.model.errors import Conflict, InvalidInput, NotFound
 from hoso.platform.audit import audit_entry
 from hoso.platform.clock import Clock
@@ -82,7 +82,8 @@ class HookSources:
         by_use: dict[str, list[str]] = {}
         for entry in item["secrets"] if item else ():
             by_use.setdefault(entry["use"], []).append(entry["value"])
-        return HookSource(workspace, source, body["kind"], body.get("settings", {}), by_use)
+        budget = body.get("events_per_minute") or EVENTS_PER_MINUTE
+        return HookSource(workspace, source, body["kind"], body.get("settings", {}), by_use, budget)
 
 
 class HookAdmin:
@@ -110,7 +111,8 @@ class HookAdmin:
         return self._shown(self._document(key), open_address=True)
 
     def put(self, key: str, body: Mapping[str, Any], actor: str) -> Json:
-        """Make or change a source: ``name``, ``kind``, ``enabled``, ``settings``. A new one gets its first address.
+        """Make or change a source: ``name``, ``kind``, ``enabled``, ``settings``, ``events_per_minute``. A new one gets its
+        first address.
 
         Raises:
             InvalidInput: names each wrong setting, never its value.
@@ -129,6 +131,8 @@ class HookAdmin:
             raise Conflict(f"the source {key} is of kind {before.body['kind']}", hint="take another key")
         self._control.hasher(self._workspace)  # made here once: the public function may not write this table
         stored = {"name": body["name"], "kind": kind.name, "enabled": body["enabled"], "settings": settings}
+        if body.get("events_per_minute"):
+            stored["events_per_minute"] = body["events_per_minute"]
         document = self._control.put(self._workspace, KIND, key, stored)
         entry = audit_entry(self._table, self._workspace, self._clock(), actor, "hook.put", key)
         self._table.put(entry.item, ABSENT)

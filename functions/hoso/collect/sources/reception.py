@@ -27,7 +27,6 @@ from hoso.collect.sources.calls import stamp
 from hoso.collect.sources.contract import Contradicted, Delivery, Fact, HookKind, HookSource, Reply, Unverified, reply
 from hoso.collect.sources.directory import HookSources, token_of
 from hoso.collect.sources.marks import Marks
-from hoso.collect.write_keys import EVENTS_PER_MINUTE
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient
 from hoso.model.identifiers import DEFAULT, IdentityConfig
@@ -162,7 +161,7 @@ class HookReception:
 
     def _spend(self, source: HookSource, events: int, now: int) -> None:
         """Take the events from the budgets of the source and of its workspace. Raises ``OverBudget``."""
-        own = self.budgets.take(source.workspace, source.key, events, EVENTS_PER_MINUTE, now)
+        own = self.budgets.take(source.workspace, source.key, events, source.events_per_minute, now)
         if own == "spent":
             raise OverBudget("the source's budget is used up")
         shared = self.budgets.take(source.workspace, "", events, self.workspace_events_per_minute, now)

@@ -1,7 +1,7 @@
 """Replays of the archive: ``handler`` answers the admin API, ``step`` is the task of the replay machine.
 
 Input and output of ``step``: ``{"workspace", "replay"}`` → the same with ``done`` and ``wait_s``, the seconds until
-the next step.
+the next step. With ``error``, the kind of an error, the machine says that it gives up.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ def step(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The next piece of a replay; a failure is tried again by the machine."""
     began = time.monotonic()
     workspace, replay = event["workspace"], event["replay"]
+    if "error" in event:
+        rewinds(workspace).fail(replay, str(event["error"]))
+        return {"workspace": workspace, "replay": replay, "done": True, "wait_s": 0}
     before = rewinds(workspace).get(replay)
     ended = rewinder(workspace).step(replay, context.get_remaining_time_in_millis)
     after = rewinds(workspace).get(replay)
