@@ -58,7 +58,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "OutboxFunction": ("aws/lambda/",),
     "SqlFunction": WORK,
     "SegmentAdminFunction": WORK,
-    "NightlyCompactFunction": WORK,
+    "NightlyCompactFunction": (*WORK, "catalogue/", "catalogue-days/"),
     "NightlyCandidatesFunction": ("nightly/", "matching/"),
     "NightlyWeightsFunction": ("nightly/", "matching/"),
     "NightlyDecisionsFunction": ("nightly/", "matching/"),

@@ -100,6 +100,8 @@ class SegmentStack(CapabilityStack):
                 *files,
                 archive,
                 objects(bucket, ["s3:PutObject", "s3:DeleteObject"], "archive-compact/"),
+                objects(bucket, ["s3:GetObject"], "catalogue/", "catalogue-days/"),
+                objects(bucket, ["s3:PutObject"], "catalogue-days/"),
             ],
             "Snapshot": [
                 lease,

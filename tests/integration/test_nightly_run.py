@@ -321,3 +321,23 @@ def _restore(tonight: Night, start: dict[str, list[dict[str, Any]]]) -> None:
         table.batch_write(start[name])
     for key in list(tonight.objects().keys("nightly/")) + list(tonight.objects().keys("archive-compact/")):
         client("s3").delete_object(Bucket="bucket", Key=key)
+
+
+def test_the_night_puts_the_catalogue_of_days_that_are_over_together(tonight: Night) -> None:
+    s3 = client("s3")
+    store_of_people(tonight)
+    (first, *_) = s3.list_objects_v2(Bucket="bucket", Prefix="catalogue/main/")["Contents"]
+    old = {"Bucket": "bucket", "Key": "catalogue/main/day=2001-01-01/shardId-0-1-1.json"}
+    s3.copy_object(**old, CopySource={"Bucket": "bucket", "Key": first["Key"]})
+
+    tonight.run()
+
+    days = [found["Key"] for found in s3.list_objects_v2(Bucket="bucket", Prefix="catalogue-days/")["Contents"]]
+    assert "catalogue-days/main/2001-01-01.json" in days
+
+
+def test_a_catalogue_that_cannot_be_read_does_not_hold_the_night_up(tonight: Night) -> None:
+    store_of_people(tonight)
+    client("s3").put_object(Bucket="bucket", Key="catalogue/main/day=2001-01-01/s-1-1.json", Body=b"{")
+
+    assert tonight.run()["people"] == 3

@@ -6,8 +6,8 @@ then says where it differs from the live one. A replay is a document with its pr
 that was killed is repeated from the last note, which is harmless.
 
 Documents are items of the ``delivery`` table: ``<workspace>#Y`` / ``<replay id>`` with ``v``; ``since until source
-into rate actor``; ``status`` (clearing, filling, comparing; ends: done, stopped, failed with ``reason``), ``place``, ``events``, ``aside``,
-``started``, ``updated``, ``report`` (JSON), ``ttl``.
+into rate actor``; ``status`` (clearing, filling, comparing; ends: done, stopped, failed with ``reason``), ``place``,
+``events``, ``aside``, ``started``, ``updated``, ``report`` (JSON), ``ttl``.
 """
 
 from __future__ import annotations

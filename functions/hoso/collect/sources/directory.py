@@ -111,8 +111,9 @@ class HookAdmin:
         return self._shown(self._document(key), open_address=True)
 
     def put(self, key: str, body: Mapping[str, Any], actor: str) -> Json:
-        """Make or change a source: ``name``, ``kind``, ``enabled``, ``settings``, ``events_per_minute``. A new one gets its
-        first address.
+        """Make or change a source: ``name``, ``kind``, ``enabled``, ``settings``, ``events_per_minute``.
+
+        A new one gets its first address.
 
         Raises:
             InvalidInput: names each wrong setting, never its value.

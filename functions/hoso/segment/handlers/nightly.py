@@ -26,8 +26,11 @@ from functools import cache, partial
 from typing import Any
 
 from hoso.activate.suppressions import told
+from hoso.collect.catalogue_store import put_together
 from hoso.platform.aws import client
+from hoso.platform.clock import clock_from
 from hoso.platform.dynamo import Table
+from hoso.platform.log import logger
 from hoso.platform.metrics import metered
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
@@ -38,8 +41,16 @@ from hoso.unify.build import Parts
 
 
 def compact(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Take the lease; many small archive files of a day become one."""
-    return run_of(event.get("workspace"), event.get("lease")).compact(event)
+    """Take the lease; many small archive files of a day become one, and so do the catalogue's summaries of a day."""
+    run = run_of(event.get("workspace"), event.get("lease")).compact(event)
+    if run["segments"] is None:
+        settings = Settings.from_env(os.environ)
+        objects = Objects(settings.bucket, client("s3"))
+        try:
+            put_together(objects, run["workspace"], clock_from(settings.clock_file))
+        except Exception as error:  # whoever reads the catalogue makes up for it; the night goes on
+            logger("segment").warning("catalogue: not put together", extra={"error": type(error).__name__})
+    return run
 
 
 def snapshot(event: dict[str, Any], _context: object) -> dict[str, Any]:
