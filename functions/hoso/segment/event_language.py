@@ -26,7 +26,7 @@ from hoso.segment.operands import (
     is_number,
 )
 from hoso.segment.values import split_path
-from hoso.segment.zones import parse_duration
+from hoso.segment.zones import parse_duration, zone
 
 
 class Model(BaseModel):
@@ -62,6 +62,14 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _zone(name: str) -> str:
+    try:
+        zone(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise PydanticCustomError("timezone", "not an IANA time zone") from error
+    return name
+
+
 def _moment(text: Any) -> str:
     if day_or_moment(text) is None:
         raise PydanticCustomError("window", "a day, or an instant with its offset, is needed")
@@ -75,6 +83,7 @@ ElapsedText = Annotated[str, BeforeValidator(_elapsed)]
 Number = Annotated[int | float, BeforeValidator(_number)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ZoneName = Annotated[str, AfterValidator(_zone)]
 EventNames = Annotated[
     tuple[Name, ...],
     Field(min_length=1, max_length=100, strict=False),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hoso.segment.event_language import (
@@ -25,6 +25,7 @@ from hoso.segment.event_language import (
     Path,
     Where,
     Window,
+    ZoneName,
 )
 from hoso.segment.operands import (
     NUMBER_OPERATORS,
@@ -36,7 +37,6 @@ from hoso.segment.operands import (
     check_number_operand,
     check_operand,
 )
-from hoso.segment.zones import zone
 
 MAX_STEPS = 8
 
@@ -235,14 +235,6 @@ Rule = Annotated[
 ]
 
 
-def _zone(name: str) -> str:
-    try:
-        zone(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise PydanticCustomError("timezone", "not an IANA time zone") from error
-    return name
-
-
 class Segment(Model):
     """One document describes one segment."""
 
@@ -250,7 +242,7 @@ class Segment(Model):
     key: Key
     name: Annotated[str, Field(max_length=200)] = ""
     description: Annotated[str, Field(max_length=2_000)] = ""
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: ZoneName = "UTC"
     rule: Rule
 
 

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hoso.model.errors import InvalidInput
-from hoso.segment.event_language import DurationText, ElapsedText, EventNames, Key, Measure, Model, Path, Where, Window
-from hoso.segment.zones import parse_duration, zone
+from hoso.segment.event_language import (
+    DurationText,
+    ElapsedText,
+    EventNames,
+    Key,
+    Measure,
+    Model,
+    Path,
+    Where,
+    Window,
+    ZoneName,
+)
+from hoso.segment.zones import parse_duration
 
 KIND = "computed_trait"
 MOST_DEFINITIONS = 60
@@ -136,14 +147,6 @@ SCORES = (Lifetime, Propensity)
 """Kinds whose values are scores (``score`` conditions); the others make traits."""
 
 
-def _zone(name: str) -> str:
-    try:
-        zone(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise PydanticCustomError("timezone", "not an IANA time zone") from error
-    return name
-
-
 class ComputedTrait(Model):
     """One document defines one computed trait or score."""
 
@@ -151,7 +154,7 @@ class ComputedTrait(Model):
     key: Key
     name: Annotated[str, Field(max_length=200)] = ""
     description: Annotated[str, Field(max_length=2_000)] = ""
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: ZoneName = "UTC"
     of: Recipe
 
     @property
