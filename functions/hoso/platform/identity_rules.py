@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoso.model.errors import InvalidInput
+from hoso.model.errors import InvalidInput, Transient
 from hoso.model.identity_config import DEFAULT, IdentityConfig
 from hoso.platform.control import ControlStore
 from hoso.platform.log import logger
@@ -19,11 +19,21 @@ class RulesInForce:
 
     def of(self, workspace: str) -> IdentityConfig:
         """The rules of a workspace now. A document that this code cannot read must not stop the stream: the rules
-        before it hold on, and the log says so."""
-        document = self._control.all(workspace, _KIND).get(_KEY)
-        if document is None:
-            return DEFAULT
+        before it hold on, and the log says so. They hold on too while the table does not answer.
+
+        Raises:
+            Transient: the table does not answer and nothing is known yet.
+        """
         kept = self._kept.get(workspace)
+        try:
+            document = self._control.all(workspace, _KIND).get(_KEY)
+        except Transient:
+            if kept is None:
+                raise
+            return kept[1]
+        if document is None:
+            self._kept[workspace] = (0, DEFAULT)
+            return DEFAULT
         if kept is None or kept[0] != document.revision:
             from hoso.model.identity_rules import config_in  # pydantic, only where a workspace has rules of its own
 
