@@ -241,7 +241,7 @@ class UnifyStack(CapabilityStack):
             Job(
                 handler="hoso.unify.handlers.copies.nightly",
                 description="Each night: copies of messages under several identifiers out of state",
-                permissions=permissions,
+                permissions=[*permissions, objects(data.bucket, ["s3:PutObject"], "nightly/")],
                 timeout_s=900,
                 asynchronous=True,
                 **shared,

@@ -13,6 +13,7 @@ import pytest
 from hoso.collect.handlers import archive
 from hoso.model.time import format_instant
 from hoso.unify.compare import prints_of
+from hoso.unify.computed import Computed
 from hoso.unify.handlers import copies, rewind
 from tests.faults import Faults
 from tests.unify_world import NOW, Context, World, packed, unify_world
@@ -123,6 +124,21 @@ def test_p2_a_dry_run_counts_and_changes_nothing(world: World) -> None:
     assert world.items() == before
 
 
+def test_p2_what_is_no_fold_of_events_outlives_a_repair(world: World) -> None:
+    story(world, twice=True)
+    pid = world.profile("user_id:u")["profile_id"]
+    value = Computed("score", 0.5, NOW, 1, "", NOW)
+    assert world.parts.people.put_computed("main", pid, {"churn": value})
+    fid = world.fid("user_id", "u")
+    before = world.parts.people.fragment("main", fid).cold
+
+    repair(world)
+
+    after = world.parts.people.fragment("main", fid).cold
+    assert (after.computed, after.listed, after.rest) == (before.computed, before.listed, before.rest)
+    assert after.computed
+
+
 def test_p2_a_second_repair_finds_nothing_left_to_do(world: World) -> None:
     story(world, twice=True)
     repair(world)
@@ -206,6 +222,8 @@ def test_p2_the_night_takes_out_the_copies_of_the_last_days(world: World) -> Non
     copies.parts().clock = lambda: world.now  # type: ignore[method-assign]
 
     assert copies.nightly({}, Context(900_000))["struck"] == 2
+    told = json.loads(copies.objects().get("nightly/main/copies.json"))
+    assert (told["at"], told["struck"]) == (world.now, 2)
     assert world.profile("user_id:u")["totals"]["events"] == 4
 
 

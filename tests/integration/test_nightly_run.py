@@ -336,6 +336,16 @@ def test_the_night_puts_the_catalogue_of_days_that_are_over_together(tonight: Ni
     assert "catalogue-days/main/2001-01-01.json" in days
 
 
+def test_the_report_tells_what_was_counted_of_copies_in_the_last_day(tonight: Night) -> None:
+    store_of_people(tonight)
+    told = {"at": tonight.world.now - HOUR_MS, "struck": 3}
+    client("s3").put_object(Bucket="bucket", Key="nightly/main/copies.json", Body=json.dumps(told))
+    assert tonight.run()["copies"] == told
+
+    tonight.world.now += 2 * DAY_MS
+    assert "copies" not in tonight.run()
+
+
 def test_a_catalogue_that_cannot_be_read_does_not_hold_the_night_up(tonight: Night) -> None:
     store_of_people(tonight)
     client("s3").put_object(Bucket="bucket", Key="catalogue/main/day=2001-01-01/s-1-1.json", Body=b"{")

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from hoso.model.errors import HosoError, InvalidInput, NotFound
-from hoso.model.time import MINUTE_MS, format_instant, parse_instant
+from hoso.model.time import DAY_MS, MINUTE_MS, format_instant, parse_instant
 from hoso.platform.clock import Clock
 from hoso.platform.log import logger
 from hoso.platform.metrics import meter
@@ -28,6 +28,7 @@ from hoso.segment.live import LiveRules
 from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
 from hoso.segment.nightly_traits import TraitSteps, fresh_of
 from hoso.segment.person import Verdict
+from hoso.unify.copies import copies_key
 from hoso.unify.likeness.conclusion import conclude
 from hoso.unify.people import People
 from hoso.unify.profiles import Profile, rule_state
@@ -206,6 +207,9 @@ class Nightly:
         likeness = conclude(self._objects, run, self._clock())
         if likeness is not None:
             report["likeness"] = likeness
+        copies = self._copies(run)
+        if copies is not None:
+            report["copies"] = copies
         key = f"{run['prefix'].rstrip('/').rpartition('/')[0]}/report.json"
         self._objects.put(key, orjson.dumps(report), JSON)
         if run.get("segments") is None:
@@ -318,6 +322,14 @@ class Nightly:
         for batch in self._get(run, "batches.json"):
             if batch["key"].rpartition("/")[2] not in found:
                 yield orjson.loads(self._objects.get(batch["key"]))
+
+    def _copies(self, run: Json) -> Json | None:
+        """What was counted of copies under other identifiers in the day before the run (decision 0055)."""
+        try:
+            told: Json = orjson.loads(self._objects.get(copies_key(run["workspace"])))
+        except NotFound:
+            return None
+        return told if told["at"] > _instant(run) - DAY_MS else None
 
     def _put(self, run: Json, name: str, content: Any) -> None:
         self._objects.put(run["prefix"] + name, orjson.dumps(content), JSON)

@@ -52,6 +52,11 @@ class Taken:
             setattr(self, name, getattr(self, name) + count)
 
 
+def copies_key(workspace: str) -> str:
+    """The object that tells what the last nightly run over copies counted: ``at`` (UTC ms) and the counts."""
+    return f"nightly/{workspace}/copies.json"
+
+
 class Copy(NamedTuple):
     """One copy that has to go: its message, and what is known of the event itself when its content is another."""
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from hoso.collect.quarantine import quarantine
@@ -26,7 +27,7 @@ from hoso.platform.settings import Settings
 from hoso.platform.web import Request, Router, answer, decode_cursor, encode_cursor
 from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.build import Parts
-from hoso.unify.copies import Striker, Taken
+from hoso.unify.copies import Striker, Taken, copies_key
 
 MOST_DAYS = 31
 _NIGHTLY_DAYS = 2
@@ -56,7 +57,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 @metered
 def nightly(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Take out the copies of the last days. Killed or out of time, the next night goes on: what is done stays done."""
+    """Take out the copies of the last days. Killed or out of time, the next night goes on: what is done stays done.
+
+    What it counted stands in the night's report (``copies``).
+    """
     settings, now = _settings(), parts().clock()
     wanted = Range(now - _NIGHTLY_DAYS * DAY_MS, now + 1)
     taken, after = Taken(), ""
@@ -67,6 +71,8 @@ def nightly(_event: dict[str, Any], context: Any) -> dict[str, int]:
             break
         after = following
     figures = asdict(taken)
+    note = {"at": now, **figures}
+    objects().put(copies_key(settings.workspace), orjson.dumps(note), "application/json")
     with suppress(Exception):  # a log that fails must not fail the work (reliability R56)
         logger("unify").info("copies", extra=figures)
     return figures
