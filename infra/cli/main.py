@@ -18,6 +18,7 @@ from infra.cli.review import app as review_app
 from infra.cli.segments import app as segments_app
 from infra.cli.show import errors
 from infra.cli.sources import app as sources_app
+from infra.cli.traits import app as traits_app
 
 app = typer.Typer(
     name="hoso",
@@ -34,6 +35,7 @@ app.add_typer(review_app, name="review", help="Pairs that may be one person: dec
 app.add_typer(segments_app, name="segments", help="List segments and their members; test rules.")
 app.add_typer(lists_app, name="lists", help="Lists of people: upload, keep by hand, look.")
 app.add_typer(suppress_app, name="suppress", help="Who must not be written to on a channel.")
+app.add_typer(traits_app, name="traits", help="Computed traits and scores: definitions, quality.")
 app.add_typer(plan_app, name="plan", help="Tracking plans: compare, put in force, generate typed calls.")
 
 app.add_typer(sources_app, name="sources", help="Webhook sources: addresses and secrets.")

@@ -27,6 +27,10 @@ def load_documents(connection: Connection, audience_url: str, audience_secret: s
                 body = {**body, "url": audience_url, "secrets": [audience_secret]}  # noqa: PLW2901
             connection.call("PUT", f"/v1/{kind}/{key}", body)
         counts[kind] = len(documents)
+    traits: dict[str, Any] = json.loads((DOCUMENTS / "traits.json").read_text())
+    for key, body in traits.items():
+        connection.call("PUT", f"/v1/computed-traits/{key}", body)
+    counts["traits"] = len(traits)
     return counts
 
 

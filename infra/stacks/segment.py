@@ -259,6 +259,7 @@ class SegmentStack(CapabilityStack):
                 "POST /v1/differences",
                 "GET /v1/computed-traits",
                 "GET /v1/computed-traits/{key}",
+                "GET /v1/computed-traits/{key}/history",
                 "PUT /v1/computed-traits/{key}",
                 "DELETE /v1/computed-traits/{key}",
                 "POST /v1/nightly",

@@ -157,6 +157,21 @@ def test_what_a_model_lacks_is_told_where_its_definition_is_shown(office: Office
     assert (shown["freshness"], shown["makes"]) == ("nightly", "scores")
 
 
+def test_what_each_night_made_is_kept_and_comes_page_by_page(office: Office) -> None:
+    office.put("likes", {"kind": "affinity", "of": "properties.category"})
+    office.night.consume(office.night.event("an", "Product Viewed", DAY_MS, category="shoes"))
+    office.run()
+    office.run()  # the same night again takes its own place
+    office.night.world.now += DAY_MS
+    office.run()
+
+    _, page = office.call("GET /v1/computed-traits/{key}/history", key="likes")
+
+    first, second = (one["as_of"] for one in page["items"])
+    assert (first > second, page["next"]) == (True, None)
+    assert office.call("GET /v1/computed-traits/{key}/history", key="nothing")[0] == 404
+
+
 def test_a_definition_that_is_deleted_and_made_again_goes_on_with_its_revisions(office: Office) -> None:
     office.put("orders", COUNT)
     office.call("DELETE /v1/computed-traits/{key}", key="orders")

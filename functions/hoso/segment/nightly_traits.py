@@ -23,7 +23,7 @@ from hoso.segment.lease import Lease
 from hoso.segment.nightly_tables import make_distinct, make_views
 from hoso.segment.traits.batch import Fresh, changes, compute
 from hoso.segment.traits.language import read_trait
-from hoso.segment.traits.store import report_key
+from hoso.segment.traits.store import held_history, history_key, report_key, with_night
 from hoso.unify.computed import Computed
 from hoso.unify.people import People
 
@@ -86,6 +86,8 @@ class TraitSteps:
         """Make the report of the definitions the present one; the figures of the run: people stored, people failed."""
         report = self._objects.get(run["prefix"] + REPORT)
         self._objects.put(report_key(run["workspace"]), report, JSON)
+        history = with_night(held_history(self._objects, run["workspace"]), orjson.loads(report))
+        self._objects.put(history_key(run["workspace"]), orjson.dumps(history), JSON)
         figures: Json = {"stored": 0, "failed": list[str]()}
         for key in self._objects.keys(run["prefix"] + "traits-result/"):
             result = orjson.loads(self._objects.get(key))

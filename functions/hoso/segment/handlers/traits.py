@@ -10,7 +10,7 @@ from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
-from hoso.platform.web import Request, Route
+from hoso.platform.web import Request, Route, encode_cursor
 from hoso.segment.traits.store import Definitions
 from hoso.unify.build import Parts
 
@@ -25,6 +25,14 @@ def show_trait(request: Request) -> dict[str, Any]:
     """One definition."""
     request.require()
     return definitions().get(request.path["key"])
+
+
+def show_history(request: Request) -> dict[str, Any]:
+    """What each night made of a definition (values, quality, or why it was withheld), the newest first."""
+    request.require()
+    found, start = definitions().history(request.path["key"]), int(request.cursor or 0)
+    end = start + request.limit()
+    return {"items": found[start:end], "next": encode_cursor(end) if end < len(found) else None}
 
 
 def put_trait(request: Request) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def delete_trait(request: Request) -> dict[str, Any]:
 TRAIT_ROUTES: dict[str, Route] = {
     "GET /v1/computed-traits": list_traits,
     "GET /v1/computed-traits/{key}": show_trait,
+    "GET /v1/computed-traits/{key}/history": show_history,
     "PUT /v1/computed-traits/{key}": put_trait,
     "DELETE /v1/computed-traits/{key}": delete_trait,
 }

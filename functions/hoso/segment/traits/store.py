@@ -18,6 +18,7 @@ from hoso.segment.traits.language import KIND, SCORES, ComputedTrait, InvalidTra
 from hoso.segment.traits.live import LIVE
 
 Json = dict[str, Any]
+MOST_NIGHTS = 120
 
 
 def trait_documents(control: ControlStore, workspace: str) -> dict[str, Document]:
@@ -39,6 +40,26 @@ def definitions_in(documents: Mapping[str, Document]) -> dict[str, ComputedTrait
 def report_key(workspace: str) -> str:
     """The object with the last night's report: per definition its values, their quality, or why it was withheld."""
     return f"nightly/{workspace}/traits.json"
+
+
+def history_key(workspace: str) -> str:
+    """The object with the reports of the last ``MOST_NIGHTS`` nights, the newest first. It is written anew each night,
+    so that it outlives the files of the nights."""
+    return f"nightly/{workspace}/traits-history.json"
+
+
+def with_night(history: list[Json], report: Json) -> list[Json]:
+    """The history with this night's report in its place; the same night again takes the place of itself."""
+    others = [night for night in history if night["as_of"] != report["as_of"]]
+    return sorted([report, *others], key=lambda night: night["as_of"], reverse=True)[:MOST_NIGHTS]
+
+
+def held_history(objects: Objects, workspace: str) -> list[Json]:
+    """The reports of the nights before; none before the first."""
+    try:
+        return orjson.loads(objects.get(history_key(workspace)))
+    except NotFound:
+        return []
 
 
 class Definitions:
@@ -86,6 +107,14 @@ class Definitions:
         entry = audit_entry(self._table, self._workspace, self._clock(), actor, "trait.delete", key)
         self._table.put(entry.item)
         self._control.delete(self._workspace, KIND, key)
+
+    def history(self, key: str) -> list[Json]:
+        """What each night made of a definition, the newest first. Raises ``NotFound`` for one that never was."""
+        nights = held_history(self._objects, self._workspace)
+        found = [{"as_of": night["as_of"], **night["traits"][key]} for night in nights if key in night["traits"]]
+        if not found:
+            self._control.get(self._workspace, KIND, key)
+        return found
 
     def report(self) -> Json:
         """What the last night made: ``{"as_of", "traits": {key: …}}``; empty before the first."""
