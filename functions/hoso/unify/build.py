@@ -63,4 +63,6 @@ class Parts:
             workspace,
             config,
             self.clock,
+            # where nobody was ever sorted, nobody has a side to keep
+            has_sides=lambda: any(self.control.all(workspace, kind) for kind in ("segment", "activation")),
         )

@@ -23,6 +23,7 @@ from hoso.unify.facts import NAMES_KEPT, Beside, Facts, beside_links, named_by, 
 from hoso.unify.identity_changes import Change, decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
 from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, passed_text, weaker_last
+from hoso.unify.identity_sides import keep_sides
 from hoso.unify.identity_writes import Cause, IdentityWriter
 
 ATTEMPTS = 5
@@ -68,8 +69,10 @@ class Identities:
         config: IdentityConfig,
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
+        has_sides: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
+        self._has_sides = has_sides
         self.clients: frozenset[str] = frozenset()
         """Sources whose write key the customer's own browser or app holds."""
         self.keys = IdentityKeys(workspace, hasher)
@@ -185,6 +188,11 @@ class Identities:
         erased = {one: item["er"] for one, item in items.items() if item is not None and "er" in item}
         return strip(evidence, erased, self.config)
 
+    def _first_events(self, identifiers: Iterable[Identifier]) -> dict[Identifier, int]:
+        keys = {self.keys.hot_key(one): one for one in identifiers}
+        items = self._table.batch_get(keys, consistent=True)
+        return {keys[key]: item["f"] for key, item in items.items() if "f" in item}
+
     def _decide(
         self,
         told: Sequence[Evidence],
@@ -209,6 +217,8 @@ class Identities:
                     self._writer.finish(unfinished)
                 component = self._reader.read(seeds, through=through)
                 change = decide(component, told, records, self.config, self.keys)
+                if change and self._has_sides():
+                    keep_sides(component, change, self._first_events)
                 if change or records:
                     self._writer.write(component, change, cause)
                 return change
