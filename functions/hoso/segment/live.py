@@ -121,16 +121,18 @@ class LiveRules:
 
     def evaluate(self, person: PersonState, as_of: int, keys: Iterable[str] | None = None) -> dict[str, Verdict]:
         """The verdicts of these segments (all when None); unknown keys are left out."""
-        wanted = self._leaves if keys is None else keys
+        leaves = self._leaves
+        wanted = leaves if keys is None else {key: leaves[key] for key in keys if key in leaves}
         if person.deleted:
-            return {key: _NOBODY for key in wanted if key in self._leaves}
+            return dict.fromkeys(wanted, _NOBODY)
+        person.running = {}
         verdicts: dict[str, Verdict] = {}
-        held = person.meters.get(HELD, ())
-        for key in wanted:
-            leaf = self._leaves.get(key)
-            if key in self.paused or (key in held and leaf is not None):
+        held = person.meters.get(HELD)
+        silent = self.paused.union(held) if held else self.paused
+        for key, leaf in wanted.items():
+            if key in silent:
                 verdicts[key] = _LEFT_AS_IT_IS
-            elif leaf is not None:
+            else:
                 holds, until = leaf(person, as_of)
                 verdicts[key] = Verdict(holds is True, None if until >= AFTER_LAST_MS else until, holds is None)
         return verdicts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any
 
@@ -31,7 +32,8 @@ from hoso.segment.meters import CAP, NO_CUT, UNKNOWN, add_total
 from hoso.segment.person import PersonState
 from hoso.segment.registry import Ref, Registry
 from hoso.segment.replay import replayed
-from hoso.segment.timing import EventWindow, EverWindow, event_window
+from hoso.segment.timing import ElapsedWindow, EventWindow, EverWindow, event_window
+from hoso.segment.values import millionths
 from hoso.segment.zones import NEVER, Zone
 
 Leaf = Callable[[PersonState, int], Answer]
@@ -63,8 +65,9 @@ def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
         ref = registry.unique(*what, window.horizon_ms, of)
         return _unique_leaf(ref, window, op, compare_number(op, rule.value))
     ref = registry.entries(*what, window, path_of(measure), form_of(measure) or "")
-    spilled = _spilled_sum(window, compare_sum(op, rule.value), op, 1) if measure.agg == "sum" else None
-    return _entries_leaf(ref, window, aggregate(measure, op, rule.value, rule.ignore_case, zone), spilled)
+    if measure.agg == "sum":
+        return _sum_leaf(ref, window, compare_sum(op, rule.value), op)
+    return _entries_leaf(ref, window, aggregate(measure, op, rule.value, rule.ignore_case, zone), None)
 
 
 def _count_leaf(rule: EventMeasure, zone: Zone, window: EventWindow, registry: Registry) -> Leaf:
@@ -72,7 +75,9 @@ def _count_leaf(rule: EventMeasure, zone: Zone, window: EventWindow, registry: R
     depth = threshold(rule.op, rule.value)
     what = (rule.event, rule.where, zone)
     if depth <= CAP and (window.open_end or window.fixed):
-        return _newest_leaf(registry.newest(*what, window.fixed, depth), window, compare)
+        ref = registry.newest(*what, window.fixed, depth)
+        leaf = _newest_leaf(ref, window, compare)
+        return _elapsed_leaf(ref, window.ms, compare, leaf) if isinstance(window, ElapsedWindow) else leaf
     if isinstance(window, EverWindow):
         return _totals_leaf(registry.totals(*what, None), "count", rule.op or "gt", rule.value if rule.op else 0)
     ref = registry.entries(*what, window, None, "")
@@ -110,6 +115,31 @@ def _newest_leaf(ref: Ref, window: EventWindow, compare: Callable[[float], bool]
     return leaf
 
 
+def _elapsed_leaf(ref: Ref, ms: int, compare: Callable[[float], bool], otherwise: Leaf) -> Leaf:
+    """The newest instants in a window of elapsed time, where none of them waits: they can only leave."""
+    none = compare(0)
+
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        kept: list[int] | None = person.meters.get(ref.id)
+        if not kept:
+            return none, NEVER
+        if kept[-1] > as_of:
+            return otherwise(person, as_of)
+        low, length = as_of - ms, len(kept)
+        first = 0 if kept[0] > low else bisect_right(kept, low)
+        holds = compare(length - first)
+        while first < length:
+            going = kept[first]
+            first += 1
+            while first < length and kept[first] == going:
+                first += 1
+            if compare(length - first) != holds:
+                return holds, going + ms
+        return holds, NEVER
+
+    return leaf
+
+
 def _entries_leaf(ref: Ref, window: EventWindow, answer: Aggregate, spilled: Callable[..., Answer] | None) -> Leaf:
     none = answer([], 0)[0]
 
@@ -128,6 +158,33 @@ def _entries_leaf(ref: Ref, window: EventWindow, answer: Aggregate, spilled: Cal
             until = min(until, window.leaves(entries[first][0]))
         holds, turn = answer(entries[first:last], as_of)
         return holds, min(until, turn)
+
+    return leaf
+
+
+def _sum_leaf(ref: Ref, window: EventWindow, compare: Callable[[int], bool], op: str) -> Leaf:
+    none = compare(0)
+    spilled = _spilled_sum(window, compare, op, 1)
+
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        state = person.meters.get(ref.id)
+        if state is None:
+            return none, NEVER
+        entries: list[list[Any]] = state[0]
+        kept = person.running.get(ref.id)
+        if kept is None:
+            sums = [0, *accumulate(millionths(entry[2]) for entry in entries)]
+            kept = person.running[ref.id] = ([entry[0] for entry in entries], sums)
+        instants, sums = kept
+        low, high = window.bounds(as_of)
+        last = bisect_right(instants, high)
+        first = bisect_right(instants, low, 0, last)
+        until = window.enters(instants[last]) if last < len(instants) else NEVER
+        if low < state[1]:
+            return spilled(state, entries[first:last], low, until)
+        if first < last:
+            until = min(until, window.leaves(instants[first]))
+        return compare(sums[last] - sums[first]), until
 
     return leaf
 

@@ -44,6 +44,8 @@ class PersonState:
     scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
     deleted: bool = False
     meters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    running: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict[str, "tuple[list[int], list[int]]"])
+    """Of one evaluation: meter → instants and running sums of its entries, shared by the rules that sum them."""
 
 
 class Verdict(NamedTuple):
