@@ -114,7 +114,10 @@ def repair_duplicates(
     """Take all copies but the first out of state: figures, memberships and timelines are then as if each message had
     come once. Without --apply it only counts. Safe to repeat. Exit 1 if some are too old to be taken out."""
     counts: dict[str, Any] = {}
-    with connect(data, url) as connection, Progress(TextColumn("{task.description}"), disable=json_) as progress:
+    with (
+        connect(data, url) as connection,
+        Progress(TextColumn("{task.description}"), console=show.errors, disable=json_) as progress,
+    ):
         task = progress.add_task("looking")
         order: dict[str, Any] = {"from": since, "to": until or _now(connection), "source": source}
         order |= {"dry_run": not apply}

@@ -138,6 +138,7 @@ class UnifyStack(CapabilityStack):
                     *read,
                     read_items(data.shadow),
                     items(data.shadow, "Put", "Update", "Delete", "BatchWrite", "ConditionCheck", "Scan"),
+                    read_items(data.profiles),
                     items(data.profiles, "Scan"),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
                 ],

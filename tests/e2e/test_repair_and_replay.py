@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ import botocore.session
 import pytest
 from typer.testing import CliRunner, Result
 
+from hoso.model.record import Event, Record, pack
+from hoso.model.time import format_instant
 from infra.cli import samples, story
 from infra.cli.connection import Connection
 from infra.cli.main import app
@@ -17,6 +20,9 @@ from infra.cli.receiver import Audience, audience
 from infra.cli.serve import open_twin
 from infra.cli.story import OLD_PRICE, Visitor, set_price, until
 from tests.e2e.conftest import assert_permitted
+from tests.e2e.test_files import bucket_of_the_twin
+
+NOW = 1_795_358_100_000
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,47 @@ def test_what_was_refused_is_repaired_by_a_mapping_and_counted(twin: Connection)
     figures = json.loads(hoso(twin, "status", "--json").stdout)
     assert figures["refused"]["code"]["missing_event"] == 1
     assert figures["quarantined"]["stage"]["collect"] == 1
+
+
+def test_p2_a_message_under_two_identifiers_is_taken_out_by_the_command_line(twin: Connection) -> None:
+    event = {"type": "track", "event": "Seen", "messageId": "twice-1"}
+    since = format_instant(twin.request("GET", "/_twin/clock").json()["now_ms"] - 60_000)
+    for ids in ({"anonymousId": "twice-a"}, {"userId": "twice-u"}):
+        body = {"batch": [{**event, **ids}]}
+        assert twin.request("POST", "/v1/batch", json=body, auth=(twin.write_key(), "")).status_code == 200
+        assert twin.drain(60)["stuck"] == []
+    (found,) = [json.loads(line) for line in hoso(twin, "duplicates", "--from", since, "--json").stdout.splitlines()]
+    assert [copy["value"] for copy in found["copies"]] == ["twice-a", "twice-u"]
+
+    tried = json.loads(hoso(twin, "duplicates", "repair", "--from", since).stdout)
+    done = json.loads(hoso(twin, "duplicates", "repair", "--from", since, "--apply").stdout)
+
+    assert (tried["dry_run"], tried["struck"], done["struck"]) == (True, 1, 1)
+    people = [twin.call("GET", f"/v1/profiles/{who}") for who in ("anonymous_id:twice-a", "user_id:twice-u")]
+    assert [person["totals"]["events"] for person in people] == [1, 0]
+
+
+def test_r44_a_batch_that_was_given_up_is_done_again_by_the_command_line(twin: Connection) -> None:
+    event = Event("given-up-1", NOW, None, "Seen", [], {"type": "track", "event": "Seen", "messageId": "given-up-1"})
+    record = pack(Record("main", "local-server", NOW, ("user_id", "given-up"), [event]))
+    kinesis = {"sequenceNumber": "1", "data": base64.b64encode(record).decode(), "approximateArrivalTimestamp": 1.0}
+    s3, bucket = bucket_of_the_twin()
+    for function in ("ConsumeFunction", "ArchiveFunction"):
+        document = {
+            "requestContext": {"functionArn": f"arn:aws:lambda:r:1:function:x-{function}-y"},
+            "payload": json.dumps({"Records": [{"eventID": "shardId-0:1", "kinesis": kinesis}]}),
+        }
+        s3.put_object(Bucket=bucket, Key=f"aws/lambda/{function}/shardId-0/x", Body=json.dumps(document).encode())
+    listed = [json.loads(line) for line in hoso(twin, "redrive", "batches", "list", "--json").stdout.splitlines()]
+    assert [one["function"] for one in listed] == ["ArchiveFunction", "ConsumeFunction"]
+    shown = json.loads(hoso(twin, "redrive", "batches", "show", listed[0]["id"]).stdout)
+    assert len(shown["event"]["Records"]) == 1
+
+    answer = json.loads(hoso(twin, "redrive", "batches", "replay").stdout)
+
+    assert [one["status"] for one in answer["items"]] == ["done", "done"]
+    assert twin.call("GET", "/v1/profiles/user_id:given-up")["totals"]["events"] == 1
+    assert hoso(twin, "redrive", "batches", "list", "--json").stdout == ""
 
 
 def test_s3_keys_are_made_rotated_and_revoked_by_the_command_line(twin: Connection) -> None:

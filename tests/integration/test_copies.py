@@ -12,6 +12,7 @@ import pytest
 
 from hoso.collect.handlers import archive
 from hoso.model.time import format_instant
+from hoso.platform.aws import client
 from hoso.unify.compare import prints_of
 from hoso.unify.computed import Computed
 from hoso.unify.handlers import copies, rewind
@@ -57,6 +58,17 @@ def viewed(number: int, **ids: Any) -> dict[str, Any]:
 def identified(number: int, city: str, **ids: Any) -> dict[str, Any]:
     at = format_instant(NOW - 90_000 + number)
     return {"type": "identify", "messageId": f"i-{number}", "timestamp": at, "traits": {"city": city}, **ids}
+
+
+def shadow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
+    monkeypatch.setenv("HOSO_STREAM", "events")
+    client("dynamodb").create_table(
+        TableName="shadow",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )
 
 
 def ask(body: dict[str, Any], roles: str = "[engineer]") -> tuple[int, Any]:
@@ -122,6 +134,23 @@ def test_p2_a_dry_run_counts_and_changes_nothing(world: World) -> None:
 
     assert repair(world, dry_run=True)["struck"] == 2
     assert world.items() == before
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_r48_a_shadow_equals_the_live_people_before_and_after_a_repair(
+    world: World, monkeypatch: pytest.MonkeyPatch, repaired: bool
+) -> None:
+    shadow_table(monkeypatch)
+    world.segment("three", THREE)
+    story(world, twice=True)
+    if repaired:
+        repair(world)
+    rewind.rewinds("main").create("r-1", rewind.Range(NOW, world.now + 1), "shadow", 2_000, "test")
+    while not rewind.step({"workspace": "main", "replay": "r-1"}, Context())["done"]:
+        pass
+
+    report = rewind.shown(rewind.rewinds("main").get("r-1"))["report"]
+    assert report["equal"], report
 
 
 def test_p2_what_is_no_fold_of_events_outlives_a_repair(world: World) -> None:

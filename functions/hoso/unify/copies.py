@@ -99,17 +99,31 @@ class Striker:
             Transient: others kept changing a fragment, or a dependency is down; what is done is done.
         """
         taken = Taken(messages=len(found))
-        by_hub: dict[tuple[str, str], dict[bytes, Copy]] = {}
-        for message in found:
-            first, *others = message.found
-            told = None if message.same_content else {"event": first["event"], "received_at": first["received_at"]}
-            for other in others:
-                digest = message_hash(message.message_id, message.source)
-                held = by_hub.setdefault((other["type"], other["value"]), {})
-                held[digest] = Copy(message.message_id, message.source, told)
-        for hub, copies in by_hub.items():
+        for hub, copies in _by_hub(found).items():
             taken.add(self._strike(workspace, hub, copies, dry_run=dry_run))
         return taken
+
+    def taken_out(self, workspace: str, found: Sequence[Copies]) -> list[Copies]:
+        """Of these messages the first with those copies only that were taken out of state; none of them: left out."""
+        struck: set[tuple[str, str, bytes]] = set()
+        for hub, copies in _by_hub(found).items():
+            fid = self._store.fragment_id(workspace, hub)
+            page = (
+                self._store.read([hot_key(workspace, fid)], consistent=True).get(hot_key(workspace, fid), {}).get("g")
+            )
+            for stored in self._store.timeline(workspace, fid, page):
+                held = pages.holds(stored, set(copies))
+                if held:
+                    counting = {message_hash(new.event.message_id, new.source) for new in pages.events_of(stored)}
+                    struck |= {(*hub, digest) for digest in held - counting}
+        answer: list[Copies] = []
+        for message in found:
+            digest = message_hash(message.message_id, message.source)
+            first, *others = message.found
+            gone = [other for other in others if (other["type"], other["value"], digest) in struck]
+            if gone:
+                answer.append(message._replace(found=[first, *gone]))
+        return answer
 
     def _strike(self, workspace: str, hub: tuple[str, str], copies: Mapping[bytes, Copy], *, dry_run: bool) -> Taken:
         fid = self._store.fragment_id(workspace, hub)
@@ -207,3 +221,16 @@ class Striker:
             reason = "another event with this messageId and other content came before under another identifier"
             row = BadRow(0, copy.message_id, DUPLICATE, reason, new.event.body, at=new.received_at, first=copy.first)
             self._quarantine(workspace, DUPLICATE, new.source, new.received_at, [row])
+
+
+def _by_hub(found: Sequence[Copies]) -> dict[tuple[str, str], dict[bytes, Copy]]:
+    """All copies but the first of each message, by the hub that they came under and the hash of their message."""
+    by_hub: dict[tuple[str, str], dict[bytes, Copy]] = {}
+    for message in found:
+        first, *others = message.found
+        told = None if message.same_content else {"event": first["event"], "received_at": first["received_at"]}
+        for other in others:
+            held = by_hub.setdefault((other["type"], other["value"]), {})
+            digest = message_hash(message.message_id, message.source)
+            held[digest] = Copy(message.message_id, message.source, told)
+    return by_hub

@@ -6,8 +6,8 @@ then says where it differs from the live one. A replay is a document with its pr
 that was killed is repeated from the last note, which is harmless.
 
 Documents are items of the ``delivery`` table: ``<workspace>#Y`` / ``<replay id>`` with ``v``; ``since until source
-into rate actor``; ``status`` (clearing, filling, comparing; ends: done, stopped, failed with ``reason``), ``place``,
-``events``, ``aside``, ``started``, ``updated``, ``report`` (JSON), ``ttl``.
+into rate actor``; ``status`` (clearing, filling, striking, comparing; ends: done, stopped, failed with ``reason``),
+``place``, ``struck``, ``events``, ``aside``, ``started``, ``updated``, ``report`` (JSON), ``ttl``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hoso.platform.stream import Stream
 from hoso.unify.archive_range import ArchiveRange, Range, records_of
 from hoso.unify.compare import compare, prints_of
 from hoso.unify.consumer import Consumer
+from hoso.unify.copies import Striker
 
 Into = Literal["live", "shadow"]
 ENDS = frozenset({"done", "stopped", "failed"})
@@ -38,6 +39,7 @@ STEP_S = 10
 MOST_A_STEP = 20_000
 _RECORDS_A_BATCH = 500
 _CLEARED_AT_ONCE = 2_000
+_COPIES_AT_ONCE = 500
 _KEPT_MS = 90 * DAY_MS
 _ALIVE_MS = 30 * MINUTE_MS
 
@@ -138,6 +140,8 @@ class Rewinder:
         shadow_consumer: Callable[[Callable[[Sequence[BadRow]], None]], Consumer],
         hash_of: Callable[[str, str], str],
         workspace: str,
+        strikers: tuple[Striker, Striker],
+        dedupe_days: int,
     ) -> None:
         self._rewinds = rewinds
         self._objects = objects
@@ -147,6 +151,8 @@ class Rewinder:
         self._consumer = shadow_consumer
         self._hash_of = hash_of
         self._workspace = workspace
+        self._strikers = strikers
+        self._within_ms = dedupe_days * DAY_MS
 
     def step(self, replay: str, remaining_ms: Callable[[], int]) -> bool:
         """Do the next piece of work; answers whether the replay has ended.
@@ -160,6 +166,8 @@ class Rewinder:
                 held = self._clear(held)
             elif held["status"] == "filling":
                 held = self._fill(held, remaining_ms)
+            elif held["status"] == "striking":
+                held = self._strike(held)
             elif held["status"] == "comparing":
                 held = self._compare(held)
         except Refused:
@@ -178,7 +186,7 @@ class Rewinder:
         place = tuple(held["place"]) if "place" in held else None
         events = ArchiveRange(self._objects, self._workspace, wanted).after(place, limit)  # pyright: ignore[reportArgumentType]
         if not events:
-            return self._rewinds.note(held, status="comparing" if held["into"] == "shadow" else "done")
+            return self._rewinds.note(held, status="striking" if held["into"] == "shadow" else "done")
         records = list(records_of(self._workspace, events, held["sk"], self._hash_of))
         aside = 0
         if held["into"] == "live":
@@ -206,6 +214,16 @@ class Rewinder:
                 raise Transient(f"{len(tally.failed)} records could not be folded; the step is repeated")
         return aside
 
+    def _strike(self, held: Item) -> Item:
+        """Take the copies out of the shadow that were taken out of the live people (decision 0055)."""
+        live, shadow = self._strikers
+        archive = ArchiveRange(self._objects, self._workspace, Range(held["since"], held["until"], held["source"]))
+        found = archive.copies(self._within_ms, held.get("struck", ""), _COPIES_AT_ONCE)
+        shadow.strike(self._workspace, live.taken_out(self._workspace, found), dry_run=False)
+        if len(found) < _COPIES_AT_ONCE:
+            return self._rewinds.note(held, status="comparing")
+        return self._rewinds.note(held, struck=found[-1].place)
+
     def _compare(self, held: Item) -> Item:
         found = compare(self._live.scan(), prints_of(self._shadow.scan(), self._workspace), self._workspace)
         report = {**asdict(found), "equal": found.equal}
@@ -214,7 +232,9 @@ class Rewinder:
 
 def shown(held: Item) -> Json:
     """A replay as the API shows it."""
-    answer: Json = {name: value for name, value in held.items() if name not in ("pk", "sk", "v", "ttl", "place")}
+    answer: Json = {
+        name: value for name, value in held.items() if name not in ("pk", "sk", "v", "ttl", "place", "struck")
+    }
     report: Any = orjson.loads(held["report"]) if "report" in held else None
     return {"id": held["sk"], **answer, "report": report}
 

@@ -30,6 +30,7 @@ from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
 from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.build import Parts
 from hoso.unify.consumer import Consumer
+from hoso.unify.copies import Striker
 from hoso.unify.rewind import STEP_S, Rewinder, Rewinds, shown
 
 MAX_RATE = 20_000
@@ -203,7 +204,18 @@ def rewinder(workspace: str) -> Rewinder:
         consumer,
         parts().control.hasher(workspace).identifier,
         workspace,
+        (_striker(parts()), _striker(shadow)),
+        settings.dedupe_days,
     )
+
+
+def _striker(made: Parts) -> Striker:
+    """What takes copies out of these tables; what it would keep aside was kept when the live people were cleaned."""
+
+    def keep(_workspace: str, _stage: str, _source: str, _at: int, _rows: Sequence[BadRow]) -> None:
+        """Nothing: it is there."""
+
+    return Striker(made.store, made.people, keep, made.clock)
 
 
 def _settings() -> Settings:
