@@ -17,7 +17,18 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/segments.md").read_text()
 BLOCKS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 SAID = re.findall(r"\*\*(\w+)\*\*: (People .*?)\n\n```json\n(.*?)```", PAGE, re.DOTALL)
-RECIPES = {"measure", "unique_list", "days_since", "trend", "rfm", "affinity", "lifetime", "propensity", "rank"}
+RECIPES = {
+    "measure",
+    "unique_list",
+    "days_since",
+    "trend",
+    "rfm",
+    "affinity",
+    "lifetime",
+    "propensity",
+    "rank",
+    "lookalike",
+}
 KINDS = {"everyone", "all", "any", "not", "trait", "event", "sequence", "segment", "list", "consent", "suppressed"} | {
     *("has_id", "score", "geo", "split"),
 }

@@ -88,7 +88,8 @@ class Lists:
             NotFound: there is no such list.
             InvalidInput: the lists are no lists of texts, or name one identifier on both sides.
         """
-        self._document(key)
+        if not dry_run:
+            self._document(key)
         return self._change(key, body, actor, "list.members", dry_run=dry_run)
 
     def suppress(self, body: Mapping[str, Any], actor: str, *, dry_run: bool = False) -> Json:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hoso.model.time import DAY_MS
-from hoso.segment.traits import customers, propensity, simple
+from hoso.segment.traits import customers, lookalike, propensity, simple
 from hoso.segment.traits.language import (
     Affinity,
     ComputedTrait,
     DaysSince,
     Lifetime,
+    Lookalike,
     MeasureTrait,
     Propensity,
     Rank,
@@ -74,6 +75,8 @@ def _made(database: duckdb.DuckDBPyConnection, definition: ComputedTrait, as_of:
             customers.lifetime(bench, definition, recipe)
         elif isinstance(recipe, Propensity):
             propensity.propensity(bench, definition, recipe)
+        elif isinstance(recipe, Lookalike):
+            lookalike.lookalike(bench, definition, recipe)
         elif isinstance(recipe, Rank):
             simple.rank(bench, definition, recipe)
     except NotEnoughData as error:

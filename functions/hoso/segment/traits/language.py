@@ -109,6 +109,15 @@ class Propensity(Model):
     """Events that are counted as features; empty: the most frequent names."""
 
 
+class Lookalike(Model):
+    """How much somebody resembles the members of a segment, -1 to 1, by what both do; members have no score."""
+
+    kind: Literal["lookalike"]
+    seed: Key
+    names: Annotated[tuple[str, ...], Field(max_length=20, strict=False)] = ()
+    """Events that are counted as features; empty: the most frequent names."""
+
+
 class Affinity(Model):
     """The value at a path that a person's events favour: weight by name, halved every ``half_life``.
 
@@ -140,10 +149,10 @@ class Rank(Model):
 
 
 Recipe = Annotated[
-    MeasureTrait | UniqueList | DaysSince | Trend | Rfm | Lifetime | Propensity | Affinity | Rank,
+    MeasureTrait | UniqueList | DaysSince | Trend | Rfm | Lifetime | Propensity | Lookalike | Affinity | Rank,
     Field(discriminator="kind"),
 ]
-SCORES = (Lifetime, Propensity)
+SCORES = (Lifetime, Propensity, Lookalike)
 """Kinds whose values are scores (``score`` conditions); the others make traits."""
 
 

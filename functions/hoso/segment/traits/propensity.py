@@ -32,33 +32,34 @@ def propensity(bench: Bench, definition: ComputedTrait, recipe: Propensity) -> N
     begun = bench.database.execute(f"SELECT min(ts) FROM {EVENTS}").fetchone()  # noqa: S608  a constant
     if not begun or begun[0] is None or bench.as_of - begun[0] < HORIZONS_OF_HISTORY * horizon:
         raise NotEnoughData(f"a history of {HORIZONS_OF_HISTORY} horizons is needed")
-    names = list(recipe.names) or _frequent(bench)
+    names = list(recipe.names) or frequent(bench)
     _, before, labels = _learnt(bench, recipe, names, bench.as_of - 2 * horizon, horizon)
     positives = int(labels.sum())
     if positives < LEAST or len(labels) - positives < LEAST:
         raise NotEnoughData(f"{positives} did it and {len(labels) - positives} did not; {LEAST} of each are needed")
     model = fit(before, labels)
     _, later, outcome = _learnt(bench, recipe, names, bench.as_of - horizon, horizon)
-    ids, now = _features(bench, names, bench.as_of)
+    ids, now = features_of(bench, names, bench.as_of)
     bench.report |= {
         "people": len(ids),
         "trained_on": {"people": len(labels), "positives": positives},
-        "features": dict(zip(_titles(names), [round(float(w), 4) for w in model.weights], strict=True)),
+        "features": dict(zip(titles(names), [round(float(w), 4) for w in model.weights], strict=True)),
         "hold_out": quality(model.predict(later), outcome),
     }
     bench.put(_scored(definition.key, model, names, ids, now))
 
 
 def _scored(key: str, model: Logistic, names: list[str], ids: list[str], now: Floats) -> Iterator[Row]:
-    titles = _titles(names)
+    told = titles(names)
     parts = model.standardised(now) * model.weights
     for place, (pid, chance) in enumerate(zip(ids, model.predict(now), strict=True)):
         strongest: list[int] = np.argsort(-np.abs(parts[place]), kind="stable")[:TOLD].tolist()
-        reason = {titles[feature]: round(float(parts[place, feature]), 3) for feature in strongest}
+        reason = {told[feature]: round(float(parts[place, feature]), 3) for feature in strongest}
         yield pid, key, "score", round(float(chance), 4), reason
 
 
-def _frequent(bench: Bench) -> list[str]:
+def frequent(bench: Bench) -> list[str]:
+    """The names of the most frequent events."""
     found = bench.database.execute(
         f"SELECT event FROM {EVENTS} GROUP BY 1 ORDER BY count(*) DESC, event LIMIT ?",  # noqa: S608  a constant
         [MOST_NAMES],
@@ -70,7 +71,7 @@ def _learnt(
     bench: Bench, recipe: Propensity, names: list[str], cut: int, horizon: int
 ) -> tuple[list[str], Floats, Floats]:
     """Ids, features as of a cut-off, and who did it in the horizon after."""
-    ids, features = _features(bench, names, cut)
+    ids, features = features_of(bench, names, cut)
     found = bench.database.execute(
         f"SELECT DISTINCT profile_id FROM {EVENTS} WHERE event IN (SELECT unnest(?)) AND ts > ? AND ts <= ?",  # noqa: S608
         [list(recipe.target), cut, cut + horizon],
@@ -79,7 +80,7 @@ def _learnt(
     return ids, features, np.array([float(pid in did) for pid in ids])
 
 
-def _features(bench: Bench, names: list[str], cut: int) -> tuple[list[str], Floats]:
+def features_of(bench: Bench, names: list[str], cut: int) -> tuple[list[str], Floats]:
     """Features of everybody who was seen by the cut-off: recency, counts, active weeks, age, counts by name."""
     columns = [
         f"count(*) FILTER (WHERE ts > {cut - 90 * DAY_MS} AND event = ?) AS n{place}" for place in range(len(names))
@@ -98,7 +99,8 @@ def _features(bench: Bench, names: list[str], cut: int) -> tuple[list[str], Floa
     )
 
 
-def _titles(names: list[str]) -> list[str]:
+def titles(names: list[str]) -> list[str]:
+    """What people call the features, in their order."""
     return [
         *("days since last seen", "days since first seen"),
         *("events in 7 days", "events in 30 days", "events in 90 days", "active weeks of 12"),
