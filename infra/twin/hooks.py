@@ -13,7 +13,7 @@ from infra.twin import memory
 from infra.twin.bus import Bus
 from infra.twin.courier import Courier
 from infra.twin.lambdas import Runtime
-from infra.twin.mail import Outbox
+from infra.twin.mail import Outbox, simulated
 from infra.twin.moto_fixes import events
 from infra.twin.registry import Deployment
 
@@ -72,7 +72,12 @@ def connected(
         return outcome.payload
 
     def send_email(self: Any) -> str:
-        return json.dumps({"MessageId": outbox.send(json.loads(self.body))})
+        request = json.loads(self.body)
+        message_id = outbox.send(request)
+        told = simulated(request, message_id)
+        if told is not None:
+            bus.put([told])
+        return json.dumps({"MessageId": message_id})
 
     def object_event(_account: str, event_name: Any, bucket: Any, key: Any) -> None:
         told = bucket.name in deployment.notifying and event_name.value.startswith("s3:ObjectCreated:")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 import threading
 import uuid
@@ -18,6 +19,7 @@ from typing import Any
 
 _HEAD = '<!doctype html><meta charset="utf-8"><title>Outbox</title><h1>Messages sent</h1><ul>\n'
 _lock = threading.Lock()
+_SIMULATED = re.compile(r"((bounce|complaint)(?:\+[^@\s<>]*)?@simulator\.amazonses\.com)", re.IGNORECASE)
 
 
 class Outbox:
@@ -57,6 +59,26 @@ class Outbox:
             if stream.tell() == 0:
                 stream.write(_HEAD)
             stream.write(line)
+
+
+def simulated(request: dict[str, Any], message_id: str) -> dict[str, Any] | None:
+    """What SES tells of a message to its mailbox simulator (``bounce@`` or ``complaint@simulator.amazonses.com``, also
+    with ``+label``), as an entry of the default bus; None for other addresses."""
+    addresses: list[str] = request["Destination"].get("ToAddresses", [])
+    for address in addresses:
+        found = _SIMULATED.search(address)
+        if found is None:
+            continue
+        kind = found[2].lower().capitalize()
+        recipients = [{"emailAddress": found[1]}]
+        said: dict[str, Any] = {"bounceType": "Permanent", "bouncedRecipients": recipients}
+        if kind == "Complaint":
+            said = {"complainedRecipients": recipients}
+        tags: dict[str, list[str]] = {tag["Name"]: [tag["Value"]] for tag in request.get("EmailTags", [])}
+        mail = {"messageId": message_id, "destination": addresses, "tags": tags}
+        detail = {"eventType": kind, "mail": mail, kind.lower(): said}
+        return {"Source": "aws.ses", "DetailType": f"Email {kind}", "Detail": json.dumps(detail)}
+    return None
 
 
 def _eml(request: dict[str, Any], to: str, at: datetime) -> bytes:

@@ -113,7 +113,7 @@ UNNEEDED: dict[str, tuple[str, str]] = {
     "AWS::Logs::LogGroup": ("logs go to the data folder", "arn:aws:logs:{region}:{account}:log-group:{name}:*"),
     "AWS::S3::BucketPolicy": ("bucket policies are not enforced", ""),
     "AWS::SES::ConfigurationSet": ("mail goes to the outbox folder", ""),
-    "AWS::SES::ConfigurationSetEventDestination": ("no mail bounces here: put an event of aws.ses on the bus", ""),
+    "AWS::SES::ConfigurationSetEventDestination": ("mail to SES's simulator bounces here too", ""),
     "AWS::SES::EmailIdentity": ("mail goes to the outbox folder", ""),
     "AWS::SNS::Subscription": ("alarms tell nobody here", ""),
     "AWS::SNS::Topic": ("alarms tell nobody here", "arn:aws:sns:{region}:{account}:{name}"),
