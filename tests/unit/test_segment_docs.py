@@ -11,6 +11,7 @@ import pytest
 
 from hoso.segment.check import read_segment
 from hoso.segment.describe import sentence
+from hoso.segment.schema import trait_schema
 from hoso.segment.traits.language import check_traits, read_trait
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,11 @@ def test_the_sample_definitions_are_accepted_in_their_order() -> None:
         check_traits(definition, known)
         known[key] = definition
         assert definition.key == key
+
+
+def test_the_published_schema_of_definitions_is_that_of_the_models() -> None:
+    published = json.loads((ROOT / "events/segments/trait-1.schema.json").read_text())
+    assert published == json.loads(json.dumps(trait_schema()))
 
 
 def test_the_hints_of_errors_name_a_page_that_is_there() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from hoso.segment.language import Segment
+from hoso.segment.traits.language import ComputedTrait
 
 
 class _Generator(GenerateJsonSchema):
@@ -23,3 +24,9 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of ``segment/1``."""
     schema = Segment.model_json_schema(by_alias=True, schema_generator=_Generator)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "hoso:segment/1", **schema}
+
+
+def trait_schema() -> dict[str, Any]:
+    """The JSON Schema of ``trait/1``."""
+    schema = ComputedTrait.model_json_schema(by_alias=True, schema_generator=_Generator)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "hoso:trait/1", **schema}
