@@ -22,10 +22,15 @@ def hoso(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def assert_permitted(connection: Connection) -> None:
-    """Every AWS call that a function made is allowed by its own role in the templates, and none of them broke."""
+    """Every AWS call that a function made is allowed by its own role in the templates, and none of them broke.
+
+    A night that the moved clock starts may overtake, or wait for, the one before it: that is no fault.
+    """
     status = connection.call("GET", "/_twin/status")
     assert status["denied"] == []
-    assert {name: held["last_error"] for name, held in status["functions"].items() if held["errors"]} == {}
+    broken = {name: held["last_error"] for name, held in status["functions"].items() if held["errors"]}
+    overtaken = ('"errorType": "StaleRun"', '"errorType": "LeaseHeld"')
+    assert {name: error for name, error in broken.items() if not any(one in error for one in overtaken)} == {}
 
 
 @pytest.fixture(scope="session")
