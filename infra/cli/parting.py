@@ -62,8 +62,16 @@ def merges(
     """The merge log of a person, the newest first: who, when, by which evidence, and how it was before."""
     with connect(data, url) as connection:
         rows = list(connection.pages(_path(person, "merges"), limit))
-    columns = ["id", "effect", "rule", "message_id", "record", "source", "by", "at"]
-    show.rows(rows, columns, as_json=json_, title=f"merges of {person}")
+    if json_:
+        show.rows(rows, [], as_json=True)
+        return
+    for row in rows:
+        cause = row.get("message_id") or row.get("record") or ""
+        told = " ".join(str(row[name]) for name in ("source", "by") if row.get(name))
+        show.console.print(f"[bold]{row['effect']}[/bold] {row['at']} {row['rule']} {cause} {told}", soft_wrap=True)
+        show.console.print(f"  [dim]entry {row['id']}[/dim]", soft_wrap=True, highlight=False)
+    if not rows:
+        show.console.print(f"[dim]{person} was never merged[/dim]")
 
 
 def unmerge(
