@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.benchmarks import (
     bench_collect,
+    bench_collect_memory,
     bench_consume,
     bench_hooks,
     bench_import_files,
@@ -26,6 +27,7 @@ from tests.benchmarks import (
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "collect": bench_collect.measure,
+    "collect_memory": bench_collect_memory.measure,
     "plan": bench_plan.measure,
     "consume": bench_consume.bench_consume,
     "hooks": bench_hooks.measure,

@@ -18,6 +18,9 @@ Item = Mapping[str, Any]
 
 _ABOUT_PAIRS = {"cut": Cut, "restore": Restore, "apart": Apart}
 
+_LEAST = 1e-9
+"""A scenario knows probable links of any score; as evidence a score of 0 would take one back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -136,7 +139,7 @@ def _operation(item: Item, name: str, ts: int, config: IdentityConfig) -> Operat
         return None if of is None else Erasure(name, ts, of)
     if kind == "probable":
         a, b = parse_identifier(str(item["a"]), config), parse_identifier(str(item["b"]), config)
-        return None if a is None or b is None or a == b else Probable(name, ts, a, b, float(item["score"]))
+        return None if a is None or b is None or a == b else Probable(name, ts, a, b, max(float(item["score"]), _LEAST))
     raise InvalidInput(f"no operator record is called {kind!r}", code="bad_scenario")
 
 
