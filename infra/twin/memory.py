@@ -27,6 +27,8 @@ _s3: Any = import_module("moto.s3.models")
 restoring: ContextVar[bool] = ContextVar("restoring", default=False)
 """Whether this thread puts back what a former run had."""
 _states: Any = import_module("moto.stepfunctions.models")
+_parser: Any = import_module("moto.stepfunctions.parser.models")
+_LOOK_S = 0.02
 _PREFIX = 495_900_000_000_000 * 10**41
 """Kinesis numbers have 56 digits: moto's 1, 2, 3 … are shown above this base, so that they sort as text, too."""
 
@@ -220,6 +222,26 @@ _MESSAGE = (
 
 def _due_ms(message: Any) -> float:
     return max(message.visible_at, message.delayed_until)
+
+
+def end_executions(patience_s: float) -> None:
+    """Let the interpreter's executions end for so long, then stop those that go on (or wait for their next try)."""
+    deadline = time.monotonic() + patience_s
+    while (found := _interpreted()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+    for run in found:
+        run.stop(stop_date=datetime.now(UTC), error=None, cause="the twin stops")
+
+
+def _interpreted() -> list[Any]:
+    """The executions of moto's interpreter that are under way; it keeps them apart from moto's plain ones."""
+    return [
+        run
+        for backend in _parser.stepfunctions_parser_backends[ACCOUNT].values()
+        for machine in backend.state_machines
+        for run in machine.executions
+        if run.exec_status is not None and run.exec_status.value == "RUNNING"
+    ]
 
 
 def running_executions() -> list[str]:

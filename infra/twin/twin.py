@@ -46,7 +46,7 @@ from infra.twin.snapshot import Saver, Store
 from infra.twin.tokens import Issuer
 
 _GC_THRESHOLD = (200_000, 50, 1_000)
-_FINISH_S = 30
+_FINISH_S = 5
 _LOOK_S = 0.02
 _only_one = threading.Lock()
 """Moto's state is the process's."""
@@ -297,10 +297,11 @@ class Twin:
                     self.client("dynamodb").delete_item(TableName=table, Key=key)
 
     def _finish_executions(self) -> None:
-        """Let state machines come to their end: a step that is cut off leaves its engine's memory behind."""
-        deadline = time.monotonic() + _FINISH_S
-        while memory.running_executions() and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
+        """Let state machines come to their end: a step that is cut off leaves its engine's memory behind.
+
+        One that still waits for its next try is stopped: its thread would go on in the next twin of the process.
+        """
+        memory.end_executions(_FINISH_S)
 
     def _stop_pollers(self) -> None:
         self.flow.open = False
