@@ -40,7 +40,8 @@ class Bench:
 
     def columns(self, query: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """The answer of a query as numpy arrays by column."""
-        return self.database.execute(query, list(parameters)).fetchnumpy()
+        found: dict[str, Any] = self.database.execute(query, list(parameters)).fetchnumpy()
+        return found
 
     def put(self, rows: Iterable[Row]) -> None:
         """Add values to the table ``made``; a value that is None is none."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +108,7 @@ class Matcher:
         kept = score >= least
         scores = {"pattern": packed[kept], "terms": terms[kept], "p": score[kept].astype(np.float32)}
         self._sql.register("scores", scores)
-        got = self._sql.execute(
+        got: dict[str, Any] = self._sql.execute(
             "SELECT a, b, key, pattern, terms, p FROM pairs JOIN scores USING (pattern, terms)"
         ).fetchnumpy()
         self._sql.unregister("scores")
@@ -129,7 +130,9 @@ class Matcher:
 
     def _patterns(self, decisions: Decisions | None) -> tuple[Patterns, npt.NDArray[np.int64], npt.NDArray[np.int8]]:
         """The distinct outcomes of all pairs, as patterns and as they are packed."""
-        got = self._sql.execute("SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL").fetchnumpy()
+        got: dict[str, Any] = self._sql.execute(
+            "SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL"
+        ).fetchnumpy()
         packed = np.asarray(got["pattern"], dtype=np.int64)
         terms = np.asarray(got["terms"], dtype=np.int8)
         counts = np.asarray(got["n"], dtype=np.float64)
