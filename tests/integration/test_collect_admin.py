@@ -13,6 +13,7 @@ import pytest
 from hoso.collect.handlers import admin
 from hoso.model.time import format_instant
 from hoso.platform.aws import client
+from hoso.platform.control import ControlStore
 from hoso.platform.stream import Stream, stream_client
 from tests.collect_world import World, says, track, world
 from tests.faults import Faults
@@ -185,6 +186,19 @@ def test_a_replay_keeps_message_ids_and_the_time_of_receipt(place: World) -> Non
     assert record.received_at == received_at
     assert record.events[0].ts == received_at
     assert record.events[0].message_id.startswith(entry_id)
+
+
+def test_a_repaired_event_stands_under_the_hub_that_the_rules_in_force_choose(place: World) -> None:
+    control = ControlStore(place.table, client("dynamodb"), lambda: 0, 0)
+    bad = {"type": "track", "userId": "u", "anonymousId": "a"}
+    entry_id = refuse(place, bad)
+    first = {"anonymous_id": {"rank": 0.5}}
+    control.put("main", "identity", "rules", {"schema": "identity/1", "base": "retail", "types": first})
+
+    place.manage(REPLAY, {"rows": [{"index": 0, "payload": {**bad, "event": "E"}}]}, path={"id": entry_id})
+
+    (record,) = place.records()
+    assert record.hub == ("anonymous_id", "a")
 
 
 def test_p4_a_replay_whose_note_is_lost_sends_the_same_message_again(place: World) -> None:

@@ -19,6 +19,7 @@ from hoso.collect.plans import Plan
 from hoso.collect.replay import Opened, Replay, replay
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
+from hoso.model.identity_config import DEFAULT, IdentityConfig
 
 MAX_EXPRESSION = 4_000
 MAX_OPERATIONS = 100
@@ -74,11 +75,11 @@ def repair(
     plan: Plan | None = None,
     only: Iterable[int] | None = None,
     opened: Opened = lambda payload: payload,
+    identity: IdentityConfig = DEFAULT,
 ) -> tuple[list[Outcome], Replay]:
     """Map the open rows of an entry and judge them as at the door; nothing is sent.
 
-    ``plan`` is the tracking plan that the source follows, ``only`` are the indexes to look at, ``opened`` see
-    ``replay``. The answer's records are
+    ``only`` are the indexes to look at; ``plan``, ``opened`` and ``identity`` see ``replay``. The answer's records are
     those of the rows that are good now.
     """
     wanted = None if only is None else set(only)
@@ -92,7 +93,7 @@ def repair(
             faults[row["index"]] = fault
     # the door changes an event as it takes it in: what is shown and what is judged are two copies
     mapped = {**entry, "rows": [row for row in rows if row["index"] in after]}
-    judged = replay(mapped, deepcopy(after), hash_of, plan, opened)
+    judged = replay(mapped, deepcopy(after), hash_of, plan, opened, identity)
     refused = {row.index: row for row in judged.rejected}
     outcomes: list[Outcome] = []
     for row in rows:

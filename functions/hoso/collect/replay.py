@@ -44,7 +44,8 @@ def replay(
 ) -> Replay:
     """Judge the rows of a quarantine entry again; ``repaired`` holds new payloads by row index.
 
-    ``plan`` is what the source follows now: a row that it still refuses stays where it is.
+    ``plan`` is what the source follows now: a row that it still refuses stays where it is. ``identity`` are the rules
+    in force: they choose the identifier under which an event stands.
     The time of receipt stays that of the entry, so that corrected times come out as they would have then.
     """
     done = Replay()

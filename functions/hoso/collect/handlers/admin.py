@@ -20,6 +20,7 @@ from hoso.platform.aws import client
 from hoso.platform.clock import clock_from
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import ABSENT, Table
+from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
@@ -132,6 +133,7 @@ def desk() -> Desk:
         workspace=settings.workspace,
         sources=SourceAdmin(table, dynamodb, control, clock, settings.workspace),
         settings_of=settings_of,
+        identity_of=RulesInForce(control).of,
         objects=Objects(settings.bucket, client("s3")),
         stream=Stream(settings.stream, stream_client()),
         hash_of=lambda kind, value: control.hasher(settings.workspace).identifier(kind, value),

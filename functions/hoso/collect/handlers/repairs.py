@@ -16,6 +16,7 @@ from hoso.collect.repair import compile_map, open_rows, repair
 from hoso.collect.replay import Opened
 from hoso.collect.sources.again import is_delivery, read_again
 from hoso.model.errors import InvalidInput
+from hoso.model.identity_config import IdentityConfig
 from hoso.model.time import parse_instant
 from hoso.platform.clock import Clock
 from hoso.platform.objects import Objects
@@ -80,6 +81,7 @@ class Bench:
     clock: Clock
     audit: Callable[[str, str, str], None]
     settings_of: Callable[[str], Json]
+    identity_of: Callable[[str], IdentityConfig]
 
 
 def list_entries(request: Request, here: Bench) -> Json:
@@ -120,7 +122,12 @@ def replay_entry(request: Request, here: Bench) -> Json:
     given = {row.index: row.payload for row in order.rows}
     repaired = {**entry, "rows": [{**row, "payload": given.get(row["index"], row["payload"])} for row in entry["rows"]]}
     outcomes, judged = repair(
-        repaired, compile_map(None), here.hash_of, _plan(here, entry), opened=_opened(here, entry)
+        repaired,
+        compile_map(None),
+        here.hash_of,
+        _plan(here, entry),
+        opened=_opened(here, entry),
+        identity=here.identity_of(here.workspace),
     )
     if not order.dry_run:
         _send(here, entry, judged.records, judged.accepted, actor.subject)
@@ -151,7 +158,10 @@ def repair_entries(request: Request, here: Bench) -> Json:
         if not _matches(entry, order.code, order.source) or not is_open(entry):
             continue
         only = [row["index"] for row in entry["rows"] if order.code in (None, row["code"])]
-        outcomes, judged = repair(entry, mapping, here.hash_of, _plan(here, entry), only, _opened(here, entry))
+        identity = here.identity_of(here.workspace)
+        outcomes, judged = repair(
+            entry, mapping, here.hash_of, _plan(here, entry), only, _opened(here, entry), identity
+        )
         done = [one.index for one in outcomes] if order.drop else judged.accepted
         if not order.dry_run:
             _send(here, entry, [] if order.drop else judged.records, done, actor.subject, drop=order.drop)
