@@ -26,7 +26,6 @@ _sqs: Any = import_module("moto.sqs.models")
 _s3: Any = import_module("moto.s3.models")
 restoring: ContextVar[bool] = ContextVar("restoring", default=False)
 """Whether this thread puts back what a former run had."""
-_states: Any = import_module("moto.stepfunctions.models")
 _parser: Any = import_module("moto.stepfunctions.parser.models")
 _LOOK_S = 0.02
 _PREFIX = 495_900_000_000_000 * 10**41
@@ -233,8 +232,13 @@ def end_executions(patience_s: float) -> None:
         run.stop(stop_date=datetime.now(UTC), error=None, cause="the twin stops")
 
 
+def running_executions() -> list[str]:
+    """Names of the state machine executions that are not at their end."""
+    return [run.name for run in _interpreted()]
+
+
 def _interpreted() -> list[Any]:
-    """The executions of moto's interpreter that are under way; it keeps them apart from moto's plain ones."""
+    """The executions under way, of moto's interpreter: the twin runs no others."""
     return [
         run
         for backend in _parser.stepfunctions_parser_backends[ACCOUNT].values()
@@ -242,15 +246,6 @@ def _interpreted() -> list[Any]:
         for run in machine.executions
         if run.exec_status is not None and run.exec_status.value == "RUNNING"
     ]
-
-
-def running_executions() -> list[str]:
-    """Names of the state machine executions that are not at their end."""
-    names: list[str] = []
-    for backend in _states.stepfunctions_backends[ACCOUNT].values():
-        for machine in backend.state_machines:
-            names += [run.name for run in machine.executions if run.status == "RUNNING"]
-    return names
 
 
 def dump_stream(region: str, name: str, read: Mapping[str, int]) -> dict[str, Any]:
