@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.constructs.function import HosoFunction
-from infra.constructs.machine import CATCH, MapMachine, failed, step
+from infra.constructs.machine import MapMachine, distributed_map, failed, step
 from infra.parameters import Parameters
 
 STEPS = ("Plan", "Pieces", "Finish")
@@ -47,27 +47,18 @@ class ImportMachine(MapMachine):
 
 def definition(arns: dict[str, str], bucket: str) -> dict[str, Any]:
     """The machine in Amazon States Language (JSONata). ``arns`` are the functions' by step."""
-    child = {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-        "StartAt": "DoPieces",
-        "States": {"DoPieces": {**step(arns["Pieces"]), "End": True}, "Failed": _FAILED},
-    }
-    pieces = {
-        "Type": "Map",
-        "ItemReader": {
-            "Resource": "arn:aws:states:::s3:getObject",
-            "ReaderConfig": {"InputType": "JSON"},
-            "Arguments": {"Bucket": bucket, "Key": "{% $states.input.pieces_key %}"},
-        },
-        "ItemBatcher": {"MaxItemsPerBatch": PIECES_PER_CHILD, "BatchInput": "{% $states.input %}"},
-        "ItemProcessor": child,
-        "MaxConcurrency": CONCURRENCY,
-        "ToleratedFailurePercentage": TOLERATED_FAILURE_PERCENT,
-        "Label": "Pieces",
-        "Output": "{% $states.input %}",
-        "Catch": CATCH,
-        "Next": "Finish",
-    }
+    pieces = distributed_map(
+        "Pieces",
+        "DoPieces",
+        arns["Pieces"],
+        bucket=bucket,
+        key="{% $states.input.pieces_key %}",
+        batch=PIECES_PER_CHILD,
+        concurrency=CONCURRENCY,
+        tolerated_percent=TOLERATED_FAILURE_PERCENT,
+        failed=_FAILED,
+        then="Finish",
+    )
     return {
         "Comment": "Hoso imports",
         "QueryLanguage": "JSONata",

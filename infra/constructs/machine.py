@@ -113,6 +113,46 @@ def step(arn: str) -> dict[str, Any]:
     }
 
 
+def distributed_map(
+    label: str,
+    child: str,
+    arn: str,
+    *,
+    bucket: str,
+    key: str,
+    batch: int,
+    concurrency: int,
+    tolerated_percent: float,
+    failed: dict[str, Any],
+    then: str,
+) -> dict[str, Any]:
+    """A Distributed Map over the JSON list that stands under ``key``, ``batch`` entries a child.
+
+    ``child`` names the task in each child, whose function is ``arn``; ``bucket`` and ``key`` are names, or JSONata. The
+    map hands its input on. Children that fail for good are let pass up to ``tolerated_percent``.
+    """
+    return {
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Arguments": {"Bucket": bucket, "Key": key},
+        },
+        "ItemBatcher": {"MaxItemsPerBatch": batch, "BatchInput": "{% $states.input %}"},
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+            "StartAt": child,
+            "States": {child: {**step(arn), "End": True}, "Failed": failed},
+        },
+        "MaxConcurrency": concurrency,
+        "ToleratedFailurePercentage": tolerated_percent,
+        "Label": label,
+        "Output": "{% $states.input %}",
+        "Catch": CATCH,
+        "Next": then,
+    }
+
+
 def failed(error: str) -> dict[str, Any]:
     """The state ``Failed``: names of our own must not begin with "States.", so the cause tells which error it was."""
     return {

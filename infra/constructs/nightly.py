@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.constructs.function import HosoFunction
-from infra.constructs.machine import CATCH, LONGEST_BATCH_S, MapMachine, failed, step
+from infra.constructs.machine import LONGEST_BATCH_S, MapMachine, distributed_map, failed, step
 from infra.parameters import Parameters
 
 __all__ = ["LIKENESS", "LONGEST_BATCH_S", "STEPS", "NightlyMachine", "definition"]
@@ -82,24 +82,15 @@ def _choice(*, backfill: str, night: str) -> dict[str, Any]:
 
 def _map(name: str, arn: str, key: str, *, then: str) -> dict[str, Any]:
     """A Distributed Map over the batches that the object under ``key`` of the run lists."""
-    child = {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-        "StartAt": f"{name}Batch",
-        "States": {f"{name}Batch": {**step(arn), "End": True}, "Failed": _FAILED},
-    }
-    return {
-        "Type": "Map",
-        "ItemReader": {
-            "Resource": "arn:aws:states:::s3:getObject",
-            "ReaderConfig": {"InputType": "JSON"},
-            "Arguments": {"Bucket": "{% $states.input.bucket %}", "Key": f"{{% $states.input.{key} %}}"},
-        },
-        "ItemBatcher": {"MaxItemsPerBatch": BATCHES_PER_CHILD, "BatchInput": "{% $states.input %}"},
-        "ItemProcessor": child,
-        "MaxConcurrency": CONCURRENCY,
-        "ToleratedFailurePercentage": TOLERATED_FAILURE_PERCENT,
-        "Label": name,
-        "Output": "{% $states.input %}",
-        "Catch": CATCH,
-        "Next": then,
-    }
+    return distributed_map(
+        name,
+        f"{name}Batch",
+        arn,
+        bucket="{% $states.input.bucket %}",
+        key=f"{{% $states.input.{key} %}}",
+        batch=BATCHES_PER_CHILD,
+        concurrency=CONCURRENCY,
+        tolerated_percent=TOLERATED_FAILURE_PERCENT,
+        failed=_FAILED,
+        then=then,
+    )

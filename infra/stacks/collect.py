@@ -11,7 +11,7 @@ from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
 from infra.constructs.api import ApiStage
-from infra.constructs.function import Job
+from infra.constructs.function import Environment, Job
 from infra.constructs.role import allow
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
@@ -53,14 +53,7 @@ class CollectStack(CapabilityStack):
             Job(
                 handler="hoso.collect.handlers.ingest.handler",
                 description="Tracking API: validate, pack, put on the stream",
-                environment={
-                    "control_table": data.control.table_name,
-                    "delivery_table": data.delivery.table_name,
-                    "stream": data.stream.stream_name,
-                    "bucket": data.bucket.bucket_name,
-                    "public_url": self.parameters.ingest_url,
-                    "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
-                },
+                environment=self._door(),
                 permissions=[
                     *read_control(data),
                     budgets(data),
@@ -96,6 +89,18 @@ class CollectStack(CapabilityStack):
         address = self.parameters.ingest_url or self.api.api_endpoint
         cdk.CfnOutput(self, "IngestUrl", value=address, description="Host for the SDKs")
 
+    def _door(self) -> Environment:
+        """What a function needs that takes events from the world (``hoso.collect.build``)."""
+        data = self.data
+        return {
+            "control_table": data.control.table_name,
+            "delivery_table": data.delivery.table_name,
+            "stream": data.stream.stream_name,
+            "bucket": data.bucket.bucket_name,
+            "public_url": self.parameters.ingest_url,
+            "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
+        }
+
     def _hooks(self) -> None:
         """Webhooks come to the tracking API's host, to a function of their own."""
         data = self.data
@@ -104,14 +109,7 @@ class CollectStack(CapabilityStack):
             Job(
                 handler="hoso.collect.handlers.hooks.handler",
                 description="Webhooks: verify, map, put on the stream",
-                environment={
-                    "control_table": data.control.table_name,
-                    "delivery_table": data.delivery.table_name,
-                    "stream": data.stream.stream_name,
-                    "bucket": data.bucket.bucket_name,
-                    "public_url": self.parameters.ingest_url,
-                    "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
-                },
+                environment=self._door(),
                 permissions=[
                     # it faces the world: it reads sources, secrets and plans, and writes none of them
                     allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
