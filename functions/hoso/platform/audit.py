@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
-from hoso.platform.dynamo import ABSENT, Put, Table
+from hoso.platform.clock import Clock
+from hoso.platform.dynamo import ABSENT, Put, Table, Write
 
 
 def audit_entry(table: Table, workspace: str, at: int, actor: str, action: str, subject: str) -> Put:
@@ -23,3 +25,14 @@ def audit_entry(table: Table, workspace: str, at: int, actor: str, action: str, 
         "at": at,
     }
     return Put(table, item, ABSENT)
+
+
+def audited(
+    table: Table, workspace: str, clock: Clock
+) -> Callable[[str, str, str], Callable[[object, object], list[Write]]]:
+    """Its answer to (actor, action, subject) is what ``ControlStore.put`` is to write beside a change."""
+
+    def beside(actor: str, action: str, subject: str) -> Callable[[object, object], list[Write]]:
+        return lambda _before, _after: [audit_entry(table, workspace, clock(), actor, action, subject)]
+
+    return beside

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hoso.model.errors import Conflict, InvalidInput, NotFound
-from hoso.platform.audit import audit_entry
+from hoso.platform.audit import audited
 from hoso.platform.clock import Clock
 from hoso.platform.control import ControlStore, Document
-from hoso.platform.dynamo import Table, Write
+from hoso.platform.dynamo import Table
 from hoso.segment import states
 from hoso.segment.check import InvalidSegment, check_references, read_segment
 from hoso.segment.describe import sentence
@@ -38,9 +38,8 @@ class Segments:
 
     def __init__(self, control: ControlStore, table: Table, profiles: Table, clock: Clock, workspace: str) -> None:
         self._control = control
-        self._table = table
         self._profiles = profiles
-        self._clock = clock
+        self._audited = audited(table, workspace, clock)
         self._workspace = workspace
 
     def all(self, state: str | None = None) -> list[Json]:
@@ -154,9 +153,6 @@ class Segments:
             return str(self._control.get(self._workspace, states.KIND, key).body["state"])
         except NotFound:
             return "active"
-
-    def _audited(self, actor: str, action: str, key: str) -> Callable[[Document | None, Document], list[Write]]:
-        return lambda _before, _after: [audit_entry(self._table, self._workspace, self._clock(), actor, action, key)]
 
     @staticmethod
     def _shown(document: Document, state: str) -> Json:

@@ -15,10 +15,10 @@ from typing import Any
 from hoso.model.errors import Conflict, HosoError, InvalidInput, NotFound
 from hoso.model.identifiers import IdentityConfig
 from hoso.model.time import MINUTE_MS, format_instant
-from hoso.platform.audit import audit_entry
+from hoso.platform.audit import audit_entry, audited
 from hoso.platform.clock import Clock
 from hoso.platform.control import ControlStore, Document
-from hoso.platform.dynamo import Table, Write
+from hoso.platform.dynamo import Table
 from hoso.platform.log import logger
 from hoso.segment.check import InvalidSegment, leaves, read_segment
 from hoso.segment.language import OnList, Segment
@@ -58,6 +58,7 @@ class Lists:
         self._listed = listed
         self._config = config
         self._clock = clock
+        self._audited = audited(table, workspace, clock)
         self._workspace = workspace
 
     def all(self) -> list[Json]:
@@ -186,9 +187,6 @@ class Lists:
                 continue
             with suppress(InvalidSegment):
                 yield read_segment(document.body)
-
-    def _audited(self, actor: str, action: str, key: str) -> Callable[[Document | None, Document], list[Write]]:
-        return lambda _before, _after: [audit_entry(self._table, self._workspace, self._clock(), actor, action, key)]
 
 
 class ListKeeper:

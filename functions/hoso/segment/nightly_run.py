@@ -26,7 +26,7 @@ from hoso.segment.lease import Lease, StaleRun
 from hoso.segment.lists import ListKeeper
 from hoso.segment.live import LiveRules
 from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
-from hoso.segment.nightly_traits import TraitSteps, fresh_of
+from hoso.segment.nightly_traits import TraitSteps, fresh_of, instant_of
 from hoso.segment.person import Verdict
 from hoso.unify.copies import copies_key
 from hoso.unify.likeness.conclusion import conclude
@@ -126,7 +126,7 @@ class Nightly:
             found = self._people.everyone(run["workspace"])
             if self._keeper is not None:
                 found = self._keeper.exact(run["workspace"], found, self._clock())
-            number = write_people(snapped(found, book.rules, _instant(run)), people, fragments)
+            number = write_people(snapped(found, book.rules, instant_of(run)), people, fragments)
             for file in (people, fragments):
                 with file.open("rb") as body:
                     self._objects.put(run["prefix"] + file.name, body, PARQUET)
@@ -145,7 +145,7 @@ class Nightly:
         keys = [run["prefix"] + name for name in ("people.parquet", "fragments.parquet")]
         with local_copies(self._objects, [*keys, *self._get(run, "archive.json")]) as (people, fragments, *events):
             fresh = fresh_of(self._objects, run)
-            found = answers(segments, _instant(run), events, people, fragments, told, fresh)
+            found = answers(segments, instant_of(run), events, people, fragments, told, fresh)
             work = _work(found, totals, revisions, lambda key: key not in paused if only is None else key in told)
             batches = self._put_batches(run, work, revisions)
         self._put(run, "batches.json", [{"key": key} for key in batches])
@@ -256,7 +256,7 @@ class Nightly:
         Answers the segments the person is in afterwards; None when nobody is left under the id.
         """
         workspace, pid = run["workspace"], person["profile_id"]
-        at = max(self._clock(), _instant(run))
+        at = max(self._clock(), instant_of(run))
         nightly = frozenset[str](person["members"])
         revisions: Mapping[str, int] = person["revisions"]
         after: set[str] | None = None
@@ -279,7 +279,7 @@ class Nightly:
 
         if person["differ"]:
             exact = {key: key in nightly for key in person["differ"]}
-            self._people.repair(workspace, pid, _instant(run), person["known"], exact)
+            self._people.repair(workspace, pid, instant_of(run), person["known"], exact)
         try:
             kind = "nightly" if run.get("segments") is None else "rule"
             self._people.apply_verdicts(workspace, pid, decide, as_of=at, kind=kind, every=True)
@@ -329,7 +329,7 @@ class Nightly:
             told: Json = orjson.loads(self._objects.get(copies_key(run["workspace"])))
         except NotFound:
             return None
-        return told if told["at"] > _instant(run) - DAY_MS else None
+        return told if told["at"] > instant_of(run) - DAY_MS else None
 
     def _put(self, run: Json, name: str, content: Any) -> None:
         self._objects.put(run["prefix"] + name, orjson.dumps(content), JSON)
@@ -370,13 +370,6 @@ def _work(
         count(totals, answer)
         if needs_work(answer, revisions, looks_at):
             yield answer
-
-
-def _instant(run: Mapping[str, Any]) -> int:
-    instant = parse_instant(run["as_of"])
-    if instant is None:
-        raise InvalidInput("the run carries no as_of")
-    return instant
 
 
 def _bounded(value: Any) -> Any:

@@ -53,7 +53,7 @@ class TraitSteps:
             for definition, one in zip(definitions, held, strict=True)
             for output in definition.outputs
         }
-        as_of = _instant(run)
+        as_of = instant_of(run)
         archive: list[str] = orjson.loads(self._objects.get(run["prefix"] + "archive.json"))
         keys = [run["prefix"] + name for name in ("people.parquet", "fragments.parquet")]
         with local_copies(self._objects, [*keys, *archive]) as (people, fragments, *events):
@@ -70,7 +70,7 @@ class TraitSteps:
     def store(self, given: Mapping[str, Any]) -> Json:
         """Store the fresh values of some batches. ``given`` is what a Distributed Map hands to a child."""
         run: Json = given["BatchInput"]
-        as_of = _instant(run)
+        as_of = instant_of(run)
         done = {"people": 0, "failed": 0}
         for item in given["Items"]:
             self._lease.check(run["token"])
@@ -149,7 +149,8 @@ def _wire(fresh: Fresh) -> Json:
     return {"profile_id": fresh.profile_id, "values": fresh.values}
 
 
-def _instant(run: Mapping[str, Any]) -> int:
+def instant_of(run: Mapping[str, Any]) -> int:
+    """The instant (UTC ms) that a nightly run is made for. Raises ``InvalidInput``."""
     instant = parse_instant(run["as_of"])
     if instant is None:
         raise InvalidInput("the run carries no as_of")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,20 @@ FRESH_MS = 7 * DAY_MS
 """A score that stays the same is stored anew after this time, so that ``max_age`` can tell it from a forgotten one."""
 
 Json = dict[str, Any]
+_Make = Callable[[Bench, ComputedTrait, Any], None]
+
+_RECIPES: Mapping[type, _Make] = {
+    DaysSince: simple.days_since,
+    UniqueList: simple.unique_list,
+    Trend: simple.trend,
+    Affinity: simple.affinity,
+    Rank: simple.rank,
+    Rfm: customers.rfm,
+    Lifetime: customers.lifetime,
+    Propensity: propensity.propensity,
+    Lookalike: lookalike.lookalike,
+}
+"""Measures are not among them: all of them are made at once, before the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +74,10 @@ def compute(database: duckdb.DuckDBPyConnection, definitions: Sequence[ComputedT
 
 def _made(database: duckdb.DuckDBPyConnection, definition: ComputedTrait, as_of: int) -> Json:
     bench, recipe = Bench(database, as_of), definition.of
+    make = _RECIPES.get(type(recipe))
     try:
-        if isinstance(recipe, DaysSince):
-            simple.days_since(bench, definition, recipe)
-        elif isinstance(recipe, UniqueList):
-            simple.unique_list(bench, definition, recipe)
-        elif isinstance(recipe, Trend):
-            simple.trend(bench, definition, recipe)
-        elif isinstance(recipe, Affinity):
-            simple.affinity(bench, definition, recipe)
-        elif isinstance(recipe, Rfm):
-            customers.rfm(bench, definition, recipe)
-        elif isinstance(recipe, Lifetime):
-            customers.lifetime(bench, definition, recipe)
-        elif isinstance(recipe, Propensity):
-            propensity.propensity(bench, definition, recipe)
-        elif isinstance(recipe, Lookalike):
-            lookalike.lookalike(bench, definition, recipe)
-        elif isinstance(recipe, Rank):
-            simple.rank(bench, definition, recipe)
+        if make is not None:
+            make(bench, definition, recipe)
     except NotEnoughData as error:
         return {"values": 0, "withheld": str(error)}
     held = database.execute("SELECT count(*) FROM made WHERE name IN (SELECT unnest(?))", [list(definition.outputs)])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from hoso.model.errors import Conflict, InvalidInput, NotFound
-from hoso.platform.audit import audit_entry
+from hoso.platform.audit import audit_entry, audited
 from hoso.platform.clock import Clock
 from hoso.platform.control import ControlStore, Document
-from hoso.platform.dynamo import Table, Write
+from hoso.platform.dynamo import Table
 from hoso.platform.log import logger
 from hoso.platform.objects import Objects
 from hoso.segment.traits.language import KIND, SCORES, ComputedTrait, InvalidTrait, Rank, check_traits, read_trait
@@ -70,6 +70,7 @@ class Definitions:
         self._table = table
         self._objects = objects
         self._clock = clock
+        self._audited = audited(table, workspace, clock)
         self._workspace = workspace
 
     def all(self) -> list[Json]:
@@ -122,9 +123,6 @@ class Definitions:
             return orjson.loads(self._objects.get(report_key(self._workspace)))
         except NotFound:
             return {"as_of": None, "traits": {}}
-
-    def _audited(self, actor: str, action: str, key: str) -> Callable[[Document | None, Document], list[Write]]:
-        return lambda _before, _after: [audit_entry(self._table, self._workspace, self._clock(), actor, action, key)]
 
 
 def _shown(document: Document, report: Json) -> Json:
