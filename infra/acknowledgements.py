@@ -11,7 +11,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
-from infra.constructs.channel import BusConsumer
+from infra.constructs.channel import QueueConsumer
 from infra.constructs.machine import MapMachine
 from infra.stacks.capabilities import Capabilities
 from infra.stacks.capability import CapabilityStack
@@ -41,6 +41,7 @@ WORK = ("archive/", "archive-compact/", "nightly/")
 PREFIXES: dict[str, Sequence[str]] = {
     "CollectFunction": ("quarantine/",),
     "HookFunction": ("quarantine/",),
+    "LookupFunction": ("quarantine/",),
     "ArchiveFunction": ("archive/", "catalogue/", "quarantine/", "aws/lambda/"),
     "CollectAdminFunction": ("quarantine/",),
     "SeenFunction": ("catalogue/", "catalogue-days/", "quarantine/"),
@@ -106,7 +107,7 @@ def findings(parts: Capabilities) -> Iterator[Finding]:
             for prefix in PREFIXES.get(name, ()):
                 yield function.policy, f"AwsSolutions-IAM5[Resource::{files}/{prefix}*]", PREFIX
         for child in capability.node.children:
-            if isinstance(child, BusConsumer):
+            if isinstance(child, QueueConsumer):
                 yield child.failed, "Serverless-SQSRedrivePolicy", LAST_QUEUE
                 yield child.mapping, "Serverless-LambdaEventSourceMappingDestination", QUEUE_REDRIVE
 

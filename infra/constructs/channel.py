@@ -1,9 +1,10 @@
-"""A channel: bus rule → queue with dead letters → function with its own pace."""
+"""Queue with dead letters → function with its own pace; for a channel with a bus rule before it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -22,9 +23,8 @@ TARGET_AGE_HOURS = 24
 TARGET_RETRIES = 185
 
 
-class BusConsumer(Construct):
-    """A function that works off the events of a pattern (``bus`` None: of the account's default bus), through a queue
-    of its own.
+class QueueConsumer(Construct):
+    """A function that works off a queue of its own.
 
     It gets the address of its dead-letter queue: what it gives up goes there with the reason.
     """
@@ -36,11 +36,7 @@ class BusConsumer(Construct):
         *,
         job: Job,
         layers: Sequence[lambda_.ILayerVersion],
-        bus: events.IEventBus | None,
         parameters: Parameters,
-        detail_type: Sequence[str] | None = None,
-        channel: str | None = None,
-        source: str = SOURCE,
         concurrency: int = 5,
     ) -> None:
         super().__init__(scope, id)
@@ -65,6 +61,23 @@ class BusConsumer(Construct):
             max_concurrency=concurrency,
         )
         self.mapping.node.add_dependency(self.worker.policy)
+
+
+class BusConsumer(QueueConsumer):
+    """A function that works off the events of a pattern (``bus`` None: of the account's default bus)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002
+        *,
+        bus: events.IEventBus | None,
+        detail_type: Sequence[str] | None = None,
+        channel: str | None = None,
+        source: str = SOURCE,
+        **more: Any,
+    ) -> None:
+        super().__init__(scope, id, **more)
         target = targets.SqsQueue(
             self.queue,
             dead_letter_queue=self.failed,

@@ -38,6 +38,7 @@ class Environment(TypedDict, total=False):
     machine: str
     mail_from: str
     mail_configuration_set: str
+    lookups: str
     dead_letters: str
     public_url: str
     workspace_events_per_minute: str

@@ -6,7 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-# Functions give up by their own rules (time and tries, hoso.activate.retry) and say why; this is only the last resort
+# Functions give up by their own rules (time and tries, hoso.platform.retry) and say why; this is only the last resort
 # against a message that never reaches them.
 RECEIVES = 1_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigatewayv2 as api
@@ -11,12 +11,14 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.constructs.channel import BusConsumer
+from infra.constructs.channel import BusConsumer, QueueConsumer
 from infra.constructs.function import HosoFunction, Job
 from infra.constructs.layers import layer
 from infra.constructs.queue import dead_letters
 from infra.parameters import Parameters
 from infra.stacks.data import DataStack
+
+Made = TypeVar("Made", bound=QueueConsumer)
 
 
 class CapabilityStack(cdk.Stack):
@@ -66,7 +68,17 @@ class CapabilityStack(cdk.Stack):
         """A function of this capability that works off events of the bus; ``pattern`` and ``bus`` as ``BusConsumer``
         takes them."""
         given: dict[str, Any] = {"bus": self.data.bus, **pattern}
-        made = BusConsumer(self, name, job=job, layers=self._layers(job), parameters=self.parameters, **given)
+        return self._consumer(
+            name, BusConsumer(self, name, job=job, layers=self._layers(job), parameters=self.parameters, **given)
+        )
+
+    def queue_consumer(self, name: str, job: Job) -> QueueConsumer:
+        """A function of this capability that works off a queue, which others of it fill."""
+        return self._consumer(
+            name, QueueConsumer(self, name, job=job, layers=self._layers(job), parameters=self.parameters)
+        )
+
+    def _consumer(self, name: str, made: Made) -> Made:
         self.functions[f"{name}Function"] = made.worker
         self.dead_letters[name] = made.failed
         return made

@@ -40,6 +40,7 @@ class CollectStack(CapabilityStack):
             scope, id, data=data, parameters=parameters, analytics=True, description="Hoso: collect", **more
         )
         self._ingest()
+        self._lookups()
         self._hooks()
         self._archive()
         self._admin()
@@ -101,6 +102,28 @@ class CollectStack(CapabilityStack):
             "workspace_events_per_minute": str(self.parameters.workspace_events_per_minute),
         }
 
+    def _lookups(self) -> None:
+        """What senders of webhooks only name is fetched apart from the door, which fills the queue."""
+        data = self.data
+        self.lookups = self.queue_consumer(
+            "Lookup",
+            Job(
+                handler="hoso.collect.handlers.lookups.handler",
+                description="Details from the APIs of webhook sources, to the stream",
+                environment={
+                    "control_table": data.control.table_name,
+                    "stream": data.stream.stream_name,
+                    "bucket": data.bucket.bucket_name,
+                },
+                permissions=[
+                    allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
+                    allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    quarantine(data),
+                ],
+                timeout_s=300,
+            ),
+        )
+
     def _hooks(self) -> None:
         """Webhooks come to the tracking API's host, to a function of their own."""
         data = self.data
@@ -109,7 +132,7 @@ class CollectStack(CapabilityStack):
             Job(
                 handler="hoso.collect.handlers.hooks.handler",
                 description="Webhooks: verify, map, put on the stream",
-                environment=self._door(),
+                environment={**self._door(), "lookups": self.lookups.queue.queue_url},
                 permissions=[
                     # it faces the world: it reads sources, secrets and plans, and writes none of them
                     allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
@@ -120,6 +143,7 @@ class CollectStack(CapabilityStack):
                         conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*#H#*"]}},
                     ),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    allow(["sqs:SendMessage"], self.lookups.queue.queue_arn),
                     quarantine(data),
                 ],
                 timeout_s=15,
@@ -204,6 +228,7 @@ class CollectStack(CapabilityStack):
                 handler="hoso.collect.handlers.admin.handler",
                 description="Admin API: sources, write keys, quarantine",
                 environment={
+                    "lookups": self.lookups.queue.queue_url,
                     "control_table": data.control.table_name,
                     "stream": data.stream.stream_name,
                     "bucket": data.bucket.bucket_name,
@@ -212,6 +237,7 @@ class CollectStack(CapabilityStack):
                     *read_control(data),
                     items(data.control, "Put"),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
+                    allow(["sqs:SendMessage"], self.lookups.queue.queue_arn),
                     objects(data.bucket, ["s3:GetObject", "s3:PutObject"], "quarantine/"),
                     list_objects(data.bucket),
                 ],

@@ -14,13 +14,13 @@ from unittest.mock import patch
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from hoso.activate import retry
 from hoso.activate.channels import Delivered
 from hoso.activate.channels.webhook import WebhookChannel
 from hoso.activate.deliveries import LEASE_MS
 from hoso.activate.handlers import channel
 from hoso.activate.store import DeliveryStore
 from hoso.model.time import DAY_MS, HOUR_MS, MINUTE_MS
+from hoso.platform import retry
 from hoso.platform.aws import client
 from tests.activate_world import AUDIENCE, CACHED, OTHER_SECRET, SECRET, Receiver, World, activate_world, receiving
 from tests.faults import Faults

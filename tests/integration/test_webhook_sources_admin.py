@@ -253,7 +253,7 @@ def test_r4_what_is_not_stored_is_not_confirmed(place: HookWorld) -> None:
     pay_path = place.source("pay", "vnpay", secrets={"signing": [SECRET]})
     lead_path = place.source("lead", "google_leads", secrets={"signing": ["google-test-key"]})
     dead = Stream("nothing", stream_client(), sleep=lambda _: None, now_s=iter(range(10_000)).__next__)
-    broken = replace(hooks.reception(), stream=dead, clock=lambda: place.now)
+    broken = replace(hooks.reception(), store=replace(hooks.reception().store, stream=dead), clock=lambda: place.now)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(HookWorld, "deliver", _deliver_with(broken))
         assert pay(place, pay_path) == "99"

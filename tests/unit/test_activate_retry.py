@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from hoso.activate import retry, signing
+from hoso.activate import signing
 from hoso.activate.breaker import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, THRESHOLD, Breaker
-from hoso.activate.retry import CAP_MS, QUEUE_KEEPS_MS, WEBHOOK, Meaning
 from hoso.model.time import DAY_MS, HOUR_MS
+from hoso.platform import retry
+from hoso.platform.retry import CAP_MS, QUEUE_KEEPS_MS, WEBHOOK, Meaning
 
 NOW = 1_767_596_400_000
 SECRET = "whsec_Y2RwLXRlc3Qtc2lnbmluZy1rZXktMDEyMzQ1Njc4OSE="

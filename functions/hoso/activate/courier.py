@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 
-from hoso.activate import retry, routing
+from hoso.activate import routing
 from hoso.activate.breaker import Breaker
 from hoso.activate.catalogue import Catalogue, Destination
 from hoso.activate.channels import Again, Channel, Delivered, Order, Refused, Result, Unknown
@@ -36,6 +36,7 @@ from hoso.activate.recipients import PeopleReader, Person, person_of, recipient_
 from hoso.activate.store import DeliveryStore, SendLog
 from hoso.model.errors import Conflict, InvalidInput, NotFound, Transient
 from hoso.model.time import SECOND_MS
+from hoso.platform import retry
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Refused as Lost
 from hoso.platform.ids import Hasher

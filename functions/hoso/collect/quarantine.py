@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "BadRow", "is_open", "load", "mark_replayed", "newest_ids", "object_key", "quarantine"]
 
-STAGES = ("collect", "archive", "consume", "duplicate", "flood", "import")
+STAGES = ("collect", "archive", "consume", "duplicate", "flood", "import", "lookup")
 _ROOT = "quarantine"
 _OPTIONAL = frozenset({"at", "sent_at", "first"})
 _ID = re.compile(r"(\d{13})-([a-z]{1,20})-[A-Za-z0-9_-]{12}")

@@ -68,7 +68,7 @@ class NoAnswer(Transient):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer: status, ``Retry-After`` as sent, at most ``MAX_ANSWER_BYTES`` of the body, never decompressed."""
+    """An HTTP answer: status, ``Retry-After`` as sent, the begin of the body, never decompressed."""
 
     status: int
     retry_after: str | None
@@ -126,7 +126,7 @@ def target_of(url: str, *, local: bool = False) -> Target:
 
 
 class Outbound:
-    """Posts to destinations. ``deadline_s`` covers one call as a whole."""
+    """Calls the world. ``deadline_s`` covers one call as a whole."""
 
     def __init__(
         self,
@@ -142,7 +142,13 @@ class Outbound:
         self._context = context
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """The answer to a POST, whatever its status.
+        """The answer to a POST, whatever its status. Raises as ``call`` does."""
+        return self.call("POST", url, headers, body)
+
+    def call(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, most: int = MAX_ANSWER_BYTES
+    ) -> Reply:
+        """The answer to a request, whatever its status, with up to ``most`` bytes of its body.
 
         Raises:
             InvalidInput: ``bad_url`` or ``bad_header``.
@@ -150,13 +156,13 @@ class Outbound:
             NoAnswer: nothing usable came before the deadline.
         """
         target = target_of(url, local=self._local)
-        request = _request(target, headers, body)
+        request = _request(method, target, headers, body)
         deadline = time.monotonic() + self._deadline_s
         try:
             addresses = self._resolve(target, deadline)
             with self._connect(target, addresses, deadline) as connection:
                 _send(connection, request, deadline)
-                return _read(connection, deadline)
+                return _read(connection, deadline, method, most)
         except (OSError, HTTPException) as error:
             raise NoAnswer(f"no answer: {type(error).__name__}") from error
 
@@ -231,8 +237,8 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"POST {target.path} HTTP/1.1"]
+def _request(method: str, target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    lines = [f"{method} {target.path} HTTP/1.1"]
     own = {
         "host": target.authority,
         "user-agent": USER_AGENT,
@@ -254,15 +260,15 @@ def _send(connection: socket.socket, request: bytes, deadline: float) -> None:
         rest = rest[connection.send(rest[:16_384]) :]
 
 
-def _read(connection: socket.socket, deadline: float) -> Reply:
+def _read(connection: socket.socket, deadline: float, method: str, most: int) -> Reply:
     """The answer. Once its head is here the outcome is known, so a body that breaks off or drips is no failure."""
-    wire = _Wire(connection, deadline, _MAX_HEAD_BYTES + MAX_ANSWER_BYTES)
-    response = HTTPResponse(cast("socket.socket", wire), method="POST")
+    wire = _Wire(connection, deadline, _MAX_HEAD_BYTES + most)
+    response = HTTPResponse(cast("socket.socket", wire), method=method)
     response.begin()
     body = bytearray()
     try:
-        while len(body) < MAX_ANSWER_BYTES:
-            piece = response.read1(MAX_ANSWER_BYTES - len(body))
+        while len(body) < most:
+            piece = response.read1(most - len(body))
             if not piece:
                 break
             body += piece

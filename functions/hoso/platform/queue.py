@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hoso.model.errors import Transient
 
 _MAX_REASON = 500
+_MOST_AT_ONCE = 10
 
 
 class Queue:
@@ -27,6 +29,26 @@ class Queue:
             self._client.change_message_visibility(
                 QueueUrl=url_of(arn), ReceiptHandle=receipt, VisibilityTimeout=seconds
             )
+
+
+class WorkQueue:
+    """A queue that is given work."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        self._url = url
+        self._client = client
+
+    def put(self, bodies: Sequence[str]) -> None:
+        """Add messages. Raises ``Transient`` when the queue did not take them all; those that it took stay."""
+        for start in range(0, len(bodies), _MOST_AT_ONCE):
+            some = bodies[start : start + _MOST_AT_ONCE]
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(some)]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            except (ClientError, BotoCoreError) as error:
+                raise Transient("the queue does not answer") from error
+            if answer.get("Failed"):
+                raise Transient("the queue did not take all messages")
 
 
 class DeadLetters:

@@ -32,6 +32,8 @@ class Settings(BaseModel):
     """ARN of the state machine that the function starts: nightly work, replays, or imports."""
     mail_from: str = ""
     mail_configuration_set: str = ""
+    lookups: str = ""
+    """URL of the queue of what is to be fetched from the APIs of senders."""
     dead_letters: str = ""
     """URL of the queue that takes what a channel gave up."""
     public_url: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hoso.activate.documents import Activation, EmailDestination, WebhookDestination
-from hoso.activate.retry import Window
+from hoso.platform.retry import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from hoso.activate.catalogue import Catalogue
 from hoso.activate.channels import Again, Delivered, Order, Refused, Result, Unknown
 from hoso.activate.documents import EmailDestination
 from hoso.activate.render import render
-from hoso.activate.retry import EMAIL, Window
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import normalise
 from hoso.platform.mail import Mail, Mailer, MailNotSent, MailOutcomeUnknown, MailRefused, check
+from hoso.platform.retry import EMAIL, Window
 
 TAG_WORKSPACE = "hoso-workspace"
 TAG_DELIVERY = "hoso-delivery"

@@ -14,14 +14,15 @@ from typing import Any
 
 import orjson
 
-from hoso.activate import retry, signing
+from hoso.activate import signing
 from hoso.activate.channels import Again, Delivered, Order, Refused, Result
 from hoso.activate.credentials import Credentials, CredentialStore
 from hoso.activate.documents import WebhookDestination
-from hoso.activate.retry import WEBHOOK, Meaning, Window
 from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
+from hoso.platform import retry
 from hoso.platform.http import Blocked, NoAnswer, Outbound, Reply
+from hoso.platform.retry import WEBHOOK, Meaning, Window
 
 MAX_BODY = 20_000
 _ROUTING = frozenset({"activations", "destinations", "channels", "redrive", "workspace", "version"})

@@ -22,6 +22,7 @@ from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import ABSENT, Table
 from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.objects import Objects
+from hoso.platform.queue import WorkQueue
 from hoso.platform.settings import Settings
 from hoso.platform.stream import Stream, stream_client
 from hoso.platform.web import Answer, Request, Router, answer
@@ -134,6 +135,7 @@ def desk() -> Desk:
         sources=SourceAdmin(table, dynamodb, control, clock, settings.workspace),
         settings_of=settings_of,
         identity_of=RulesInForce(control).of,
+        lookups=WorkQueue(settings.lookups, client("sqs")),
         objects=Objects(settings.bucket, client("s3")),
         stream=Stream(settings.stream, stream_client()),
         hash_of=lambda kind, value: control.hasher(settings.workspace).identifier(kind, value),

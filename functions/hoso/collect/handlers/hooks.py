@@ -10,9 +10,11 @@ from hoso.collect.build import DoorParts
 from hoso.collect.sources.directory import HookSources
 from hoso.collect.sources.marks import Marks
 from hoso.collect.sources.reception import HookReception
+from hoso.collect.sources.storing import FactStore
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
 from hoso.platform.metrics import metered
+from hoso.platform.queue import WorkQueue
 from hoso.platform.settings import Settings
 
 
@@ -29,14 +31,12 @@ def reception() -> HookReception:
     parts = DoorParts(settings)
     return HookReception(
         sources=HookSources(parts.table, parts.control, parts.clock),
-        stream=parts.stream,
+        store=FactStore(parts.stream, parts.hasher, parts.plan_of, parts.identity_of),
         objects=parts.objects,
         marks=Marks(Table(settings.delivery_table, client("dynamodb"))),
-        hasher=parts.hasher,
         clock=parts.clock,
         budgets=parts.budgets,
+        lookups=WorkQueue(settings.lookups, client("sqs")),
         workspace_events_per_minute=settings.workspace_events_per_minute,
-        plan_of=parts.plan_of,
-        identity_of=parts.identity_of,
         public_url=settings.public_url,
     )

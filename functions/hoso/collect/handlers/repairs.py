@@ -15,11 +15,14 @@ from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest
 from hoso.collect.repair import compile_map, open_rows, repair
 from hoso.collect.replay import Opened
 from hoso.collect.sources.again import is_delivery, read_again
+from hoso.collect.sources.lookups import STAGE as LOOKUP
+from hoso.collect.sources.lookups import orders_again
 from hoso.model.errors import InvalidInput
 from hoso.model.identity_config import IdentityConfig
 from hoso.model.time import parse_instant
 from hoso.platform.clock import Clock
 from hoso.platform.objects import Objects
+from hoso.platform.queue import WorkQueue
 from hoso.platform.stream import Stream
 from hoso.platform.web import Request, encode_cursor
 
@@ -82,6 +85,7 @@ class Bench:
     audit: Callable[[str, str, str], None]
     settings_of: Callable[[str], Json]
     identity_of: Callable[[str], IdentityConfig]
+    lookups: WorkQueue
 
 
 def list_entries(request: Request, here: Bench) -> Json:
@@ -119,6 +123,8 @@ def replay_entry(request: Request, here: Bench) -> Json:
     actor = request.require("engineer")
     order = request.parse(ReplayOrder)
     entry = load(here.objects, here.workspace, request.path["id"])
+    if entry["stage"] == LOOKUP:
+        return _ask_again(here, entry, actor.subject, dry_run=order.dry_run)
     given = {row.index: row.payload for row in order.rows}
     repaired = {**entry, "rows": [{**row, "payload": given.get(row["index"], row["payload"])} for row in entry["rows"]]}
     outcomes, judged = repair(
@@ -157,6 +163,8 @@ def repair_entries(request: Request, here: Bench) -> Json:
         entry = load(here.objects, here.workspace, entry_id)
         if not _matches(entry, order.code, order.source) or not is_open(entry):
             continue
+        if entry["stage"] == LOOKUP and not order.drop:
+            continue  # nothing to map: it is asked again by a replay
         only = [row["index"] for row in entry["rows"] if order.code in (None, row["code"])]
         identity = here.identity_of(here.workspace)
         outcomes, judged = repair(
@@ -180,6 +188,18 @@ def repair_entries(request: Request, here: Bench) -> Json:
         "dry_run": order.dry_run,
         "next": last if more else None,
     }
+
+
+def _ask_again(here: Bench, entry: Json, actor: str, *, dry_run: bool) -> Json:
+    """Put the look-ups of an entry that wait on their queue once more; what comes of it may stand in a new entry."""
+    waiting = open_rows(entry)
+    if waiting and not dry_run:
+        payloads = [row["payload"] for row in waiting]
+        here.lookups.put(orders_again(here.workspace, entry["source"], here.clock(), payloads))
+        done = [row["index"] for row in waiting]
+        mark_replayed(here.objects, here.workspace, entry, {"at": here.clock(), "actor": actor, "accepted": done})
+    already = len(entry["rows"]) - len(waiting)
+    return {"accepted": len(waiting), "rejected": [], "already": already, "dry_run": dry_run}
 
 
 def _plan(here: Bench, entry: Json) -> Plan | None:

@@ -17,6 +17,8 @@ Reply = dict[str, Any]
 JSON_TYPE = "application/json"
 SIGNING = "signing"
 """The use of a secret that deliveries are verified with."""
+TOKEN = "api_token"  # noqa: S105
+"""The use of a secret that the sender's API is asked with."""
 
 
 class Unverified(HosoError):
@@ -99,6 +101,41 @@ class Seen:
     amount: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Something that a delivery names without telling it: the sender's ``id`` for it, and what was ``told``."""
+
+    id: str
+    told: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request to the sender's API."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """How what a sender only names is fetched from its API.
+
+    ``wanted`` are the look-ups of a delivery; ``ask`` makes the question about up to ``most`` of them, with a live
+    secret of the use ``token``; ``facts`` are what the answer (JSON) tells: by look-up, in its order, None for one that
+    the sender does not know. Without a secret of this use nothing is fetched.
+    """
+
+    wanted: Callable[[Delivery], Sequence[Lookup]]
+    ask: Callable[[HookSource, str, Sequence[Lookup]], Question]
+    facts: Callable[[HookSource, Sequence[Lookup], Json], Sequence[Sequence[Fact] | None]]
+    most: int = 1
+    passing: Callable[[Json], bool] = lambda _answer: False
+    """Whether a refusal (its JSON) may be over later, for senders that do not tell by the status."""
+
+
 def _no_check(_delivery: Delivery) -> Reply | None:
     return None
 
@@ -139,6 +176,8 @@ class HookKind:
     """The form a secret must have: answers it cleaned, raises ``ValueError``."""
     new_secret: Callable[[], str] | None = None
     """Makes a secret, where we may choose it."""
+    details: Details | None = None
+    """How to fetch what its deliveries only name."""
 
 
 def reply(status: int, body: Any) -> Reply:

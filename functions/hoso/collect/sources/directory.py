@@ -69,9 +69,10 @@ class HookSources:
 
     def _look_up(self, digest: str) -> HookSource | None:
         held = self._table.get(("hookpath", digest), consistent=True)
-        if held is None or "x" in held:
-            return None
-        workspace, source = held["w"], held["s"]
+        return None if held is None or "x" in held else self.named(held["w"], held["s"])
+
+    def named(self, workspace: str, source: str) -> HookSource | None:
+        """An enabled source by its key, as it is now. Raises ``Transient``."""
         try:
             body = self._control.get(workspace, KIND, source).body
         except NotFound:

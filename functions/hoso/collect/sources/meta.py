@@ -1,14 +1,31 @@
 """Lead forms and Messenger: the check of the address, the signature, the envelope (connectors, 2.7 and 3.11).
 
-One app has one address, so both kinds take leads and messages alike.
+One app has one address, so both kinds take leads and messages alike. A delivery only names a lead: with the token of
+the page (a secret for ``api_token``, permission ``leads_retrieval``) the answers of its form are fetched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote, urlencode
 
 from hoso.collect.sources.calls import identify, person, track
-from hoso.collect.sources.contract import SIGNING, Delivery, Fact, HookKind, Json, Reply, reply, text
+from hoso.collect.sources.contract import (
+    SIGNING,
+    TOKEN,
+    Delivery,
+    Details,
+    Fact,
+    HookKind,
+    HookSource,
+    Json,
+    Lookup,
+    Question,
+    Reply,
+    Settings,
+    reply,
+    text,
+)
 from hoso.collect.sources.reading import form, given, instant, json_object, member, objects, text_of, texts
 from hoso.collect.sources.signatures import check, hmac_hex, same
 from hoso.model.errors import HosoError, InvalidInput
@@ -33,6 +50,9 @@ _LEAD_TRAITS = {
     "company_name": "company",
     "job_title": "title",
 }
+_LEAD_FIELDS = ("field_data", "created_time", "ad_id", "form_id", "is_organic", "custom_disclaimer_responses")
+_PASSING = frozenset({1, 2, 4, 17, 32, 190, 341, 613})
+"""Codes of the Graph API: unknown, service, limits of app, user and page, token, application limit, custom limit."""
 _MESSAGES = {
     "postback": "Chat Button Clicked",
     "delivery": "Message Delivered",
@@ -41,6 +61,12 @@ _MESSAGES = {
     "referral": "Chat Opened",
     "reaction": "Message Reacted",
 }
+
+
+class MetaSettings(Settings):
+    """``api`` is where the answers of a form are fetched from, version included."""
+
+    api: str = "https://graph.facebook.com/v25.0"
 
 
 def greet(delivery: Delivery) -> Reply | None:
@@ -107,13 +133,71 @@ def _change(entry: Json, change: Json) -> Fact | HosoError:
         adset_id=text_of(told.get("adgroup_id")),
         source="meta",
     )
-    who = person(traits=_answers(told))
+    answers = _answers(told)
+    who = person(traits=answers) if answers else person(anonymous_id=_nobody_yet(lead))
     at = instant(told.get("created_time")) or instant(entry.get("time"))
     return Fact(track("Lead Submitted", properties, who, record=("meta", told)), lead, lead, at)
 
 
+def _nobody_yet(lead: str) -> str:
+    """Who a lead is until the answers of its form tell: they come under the same id, and so join it."""
+    return f"meta-lead:{lead}"
+
+
+def wanted(delivery: Delivery) -> list[Lookup]:
+    """The leads of a delivery whose forms are still unknown."""
+    found: list[Lookup] = []
+    for entry in objects(json_object(delivery.body).get("entry")):
+        for change in objects(entry.get("changes")):
+            told = member(change, "value")
+            lead = text_of(member(told, "leadgen_id"))
+            if change.get("field") == "leadgen" and lead and not _answers(told):
+                at = instant(told.get("created_time")) or instant(entry.get("time"))
+                found.append(
+                    Lookup(lead, given(at=at, page_id=text_of(told.get("page_id")) or text_of(entry.get("id"))))
+                )
+    return found
+
+
+def ask(source: HookSource, token: str, lookups: Sequence[Lookup]) -> Question:
+    """The question about one lead."""
+    api: str = source.settings.get("api") or MetaSettings().api
+    query = urlencode({"fields": ",".join(_LEAD_FIELDS), "access_token": token})
+    return Question("GET", f"{api}/{quote(lookups[0].id, safe='')}?{query}", {})
+
+
+def answered(_source: HookSource, lookups: Sequence[Lookup], answer: Json) -> list[list[Fact] | None]:
+    """What the form of a lead told: who it is, and the answers, with the texts agreed to as evidence of consent."""
+    (lookup,) = lookups
+    lead, at = lookup.id, instant(answer.get("created_time")) or lookup.told.get("at")
+    who = person(anonymous_id=_nobody_yet(lead))
+    answers = {
+        text_of(one.get("name")): ", ".join(texts(one.get("values"))) for one in objects(answer.get("field_data"))
+    }
+    agreed = objects(answer.get("custom_disclaimer_responses"))
+    properties = given(
+        lead_id=lead,
+        form_id=text_of(answer.get("form_id")),
+        page_id=text_of(lookup.told.get("page_id")),
+        ad_id=text_of(answer.get("ad_id")),
+        organic=answer.get("is_organic"),
+        answers=answers,
+        disclaimers=agreed or None,
+        source="meta",
+    )
+    traits = _answers(answer)
+    facts = [Fact(track("Lead Answered", properties, who), f"{lead}|answers", lead, at)]
+    return [[Fact(identify(traits, who), f"{lead}|identify", lead, at), *facts] if traits else facts]
+
+
+def passing(answer: Json) -> bool:
+    """Whether an error is over some time: the API's trouble, its limits, a token that has run out."""
+    error = member(answer, "error")
+    return member(error, "is_transient") is True or member(error, "code") in _PASSING
+
+
 def _answers(told: Json) -> Json:
-    """The answers of the form, where whoever hands the lead on has fetched them."""
+    """The answers of the form as traits, where they were told."""
     found: Json = {}
     for answer in objects(told.get("field_data")):
         values = texts(answer.get("values"))
@@ -156,7 +240,9 @@ def meta_kind(name: str) -> HookKind:
         greet=greet,
         verify=verify,
         facts=facts,
-        uses=(SIGNING, VERIFY),
+        settings=MetaSettings,
+        uses=(SIGNING, VERIFY, TOKEN),
+        details=Details(wanted, ask, answered, passing=passing),
     )
 
 

@@ -14,27 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import orjson
-
-from hoso.collect.events import Frame
-from hoso.collect.intake import Hash, Sender, take
-from hoso.collect.parse import parse_batch
-from hoso.collect.plans import Plan
 from hoso.collect.quarantine import quarantine
 from hoso.collect.reception import OverBudget
 from hoso.collect.sources import kind_of
-from hoso.collect.sources.calls import stamp
 from hoso.collect.sources.contract import Contradicted, Delivery, Fact, HookKind, HookSource, Reply, Unverified, reply
 from hoso.collect.sources.directory import HookSources, token_of
+from hoso.collect.sources.lookups import orders_of
 from hoso.collect.sources.marks import Marks
+from hoso.collect.sources.storing import FactStore
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput, Transient
-from hoso.model.identifiers import DEFAULT, IdentityConfig
 from hoso.platform.budget import Budgets
 from hoso.platform.clock import Clock
 from hoso.platform.metrics import meter
 from hoso.platform.objects import Objects
-from hoso.platform.stream import Stream
+from hoso.platform.queue import WorkQueue
 
 R = TypeVar("R")
 STAGE = "collect"
@@ -55,22 +49,17 @@ _STATUS: tuple[tuple[type[HosoError], int], ...] = ((Unverified, 401), (BodyTooL
 
 @dataclass(frozen=True, slots=True)
 class HookReception:
-    """Everything that a delivery needs. ``hasher`` gives the keyed hash of a workspace; ``public_url`` may be empty.
-
-    ``plan_of`` gives the tracking plan that a workspace's source follows.
-    """
+    """Everything that a delivery needs. ``lookups`` takes what is to be fetched; ``public_url`` may be empty."""
 
     sources: HookSources
-    stream: Stream
+    store: FactStore
     objects: Objects
     marks: Marks
-    hasher: Callable[[str], Hash]
     clock: Clock
     budgets: Budgets
+    lookups: WorkQueue
     workspace_events_per_minute: int = 6_000_000
     public_url: str = ""
-    plan_of: Callable[[str, str], Plan | None] = lambda _workspace, _source: None
-    identity_of: Callable[[str], IdentityConfig] = lambda _workspace: DEFAULT
 
     def receive(self, event: Mapping[str, Any]) -> Reply:
         """The answer to an HTTP API event (payload 2.0). Whatever is sent, it is no 5xx unless nothing was stored."""
@@ -124,6 +113,8 @@ class HookReception:
             self._keep(kind, delivery, [_bad(0, error, _payload(delivery))])
             raise
         self._store(kind, delivery, facts)
+        # a repetition looks up once more, which changes nothing; after a failure here it is wanted
+        self.lookups.put(orders_of(kind, delivery))
         if seen is not None:
             with suppress(Transient):  # without the mark a repetition is stored once more, under the same message id
                 self.marks.put(source, seen, delivery.now)
@@ -132,25 +123,18 @@ class HookReception:
     def _store(self, kind: HookKind, delivery: Delivery, facts: Sequence[Fact | HosoError]) -> None:
         """Put the good facts on the stream, the others into quarantine. Raises when no fact is good."""
         source = delivery.source
-        calls = [stamp(fact, kind.name, source.key) for fact in facts if isinstance(fact, Fact)]
+        good = [fact for fact in facts if isinstance(fact, Fact)]
         wrong = [(index, fact) for index, fact in enumerate(facts) if isinstance(fact, HosoError)]
         # the delivery is kept once: to send it again stores nothing twice
         bad = [_bad(wrong[0][0], wrong[0][1], _payload(delivery))] if wrong else []
         accepted = 0
-        if calls:
-            self._spend(source, len(calls), delivery.now)
+        if good:
+            self._spend(source, len(good), delivery.now)
             try:
-                raw = orjson.dumps({"batch": calls})
-            except TypeError as error:  # a value that JSON cannot hold
-                fault = InvalidInput("the delivery cannot be written as events", code="unreadable")
+                taken = self.store.put(source, good, delivery.now)
+            except InvalidInput as fault:
                 self._keep(kind, delivery, [_bad(0, fault, _payload(delivery))])
-                raise fault from error
-            frame = Frame(delivery.now, lambda: "")  # every call has its message id
-            plan = self.plan_of(source.workspace, source.key)
-            sender = Sender(source.workspace, source.key, plan=plan, identity=self.identity_of(source.workspace))
-            taken = take(raw, parse_batch(raw), frame, sender, self.hasher(source.workspace))
-            if taken.records:
-                self.stream.put(taken.records)
+                raise
             accepted = taken.accepted
             bad += taken.rejected
         meter().add("accepted", accepted)

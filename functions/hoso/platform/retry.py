@@ -1,4 +1,4 @@
-"""When a send is tried again, and when it is given up (reliability R41, R45; connectors reference, section 0.2)."""
+"""When a call over HTTP is tried again, and when it is given up (reliability R41, R45; connectors, section 0.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUEUE_KEEPS_MS = 84 * HOUR_MS
 
 
 class Meaning(Enum):
-    """What an HTTP status says about a delivery."""
+    """What an HTTP status says about a call."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -31,13 +31,14 @@ class Meaning(Enum):
 
 
 class Window(NamedTuple):
-    """A send is given up only when both are used up: the time since the first try, and the tries."""
+    """A call is given up only when both are used up: the time since the first try, and the tries."""
 
     length_ms: int
     least_tries: int
 
 
 WEBHOOK = Window(3 * DAY_MS, 8)
+LOOK_UP = Window(3 * DAY_MS, 8)
 EMAIL = Window(DAY_MS, 8)
 
 
