@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from infra.cli.connection import Connection
 from infra.cli.main import app
 from infra.cli.query import stored_events
+from tests.vendor_api import FORM, LEAD, told, vendor
 
 # one process per function shows most: own environment, own role; a second twin would only cost time
 pytestmark = pytest.mark.parametrize("hoso", ["isolated"], indirect=True)
@@ -220,3 +221,22 @@ def test_the_command_shows_what_to_give_to_the_sender_and_exchanges_secrets(hoso
     assert "success" in says("secret", "bot", "--revoke", made["id"])
     assert "bot" in says("list")
     assert command(hoso, "address", "bot")["url"] != url
+
+
+def test_a_lead_that_meta_only_names_gets_the_answers_of_its_form(hoso: Connection) -> None:
+    with vendor(told(FORM)) as meta:
+        settings = json.dumps({"api": meta.url})
+        url = command(hoso, "put", "ads-meta", "--kind", "meta_leads", "--settings", settings)["addresses"][0]["url"]
+        command(hoso, "secret", "ads-meta", "--value", "meta-test-app-secret")
+        command(hoso, "secret", "ads-meta", "--use", "api_token", "--value", "page-token-1")
+        value = {"leadgen_id": LEAD, "page_id": "1531", "created_time": 1_767_596_399}
+        entry = {"id": "1531", "time": 1_767_596_400, "changes": [{"field": "leadgen", "value": value}]}
+        body = json.dumps({"object": "page", "entry": [entry]})
+        headers = {"x-hub-signature-256": "sha256=" + digest("meta-test-app-secret", body).hex()}
+
+        assert requests.post(url, data=body, headers=headers, timeout=20).status_code == 200
+        assert hoso.drain(60)["stuck"] == []
+
+    profile = hoso.call("GET", "/v1/profiles/email:an.nguyen@example.com")
+    assert {entry["event"] for entry in profile["timeline"]["items"]} >= {"Lead Submitted", "Lead Answered"}
+    assert profile["traits"]["name"]["value"] == "Nguyễn Thị An"

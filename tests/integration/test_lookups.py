@@ -7,11 +7,8 @@ import hashlib
 import hmac
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,27 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hoso.collect.handlers import admin, lookups
+from hoso.collect.handlers import lookups
 from hoso.model.time import DAY_MS
 from hoso.platform.aws import client
 from tests.faults import Faults
 from tests.hook_world import HookWorld, hook_world
+from tests.vendor_api import FORM, LEAD, told, vendor
 
-LEAD = "444444444444"
-FORM = {
-    "created_time": "2026-01-05T06:59:59+0000",
-    "id": LEAD,
-    "form_id": "555555555555",
-    "ad_id": "777",
-    "is_organic": False,
-    "field_data": [
-        {"name": "email", "values": ["an.nguyen@example.com"]},
-        {"name": "phone_number", "values": ["0912345678"]},
-        {"name": "full_name", "values": ["Nguyễn Thị An"]},
-        {"name": "cỡ_giày", "values": ["39"]},
-    ],
-    "custom_disclaimer_responses": [{"checkbox_key": "marketing", "is_checked": "1"}],
-}
 CONTACTS = {
     "results": [
         {
@@ -56,47 +39,6 @@ CONTACTS = {
         }
     ]
 }
-
-
-@dataclass
-class Vendor:
-    """A sender's API: ``answer`` makes status, headers and body of a request (method, path, headers, body)."""
-
-    answer: Callable[[str, str, dict[str, str], bytes], tuple[int, dict[str, str], Any]]
-    url: str = ""
-    asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-
-
-@contextmanager
-def vendor(answer: Callable[..., tuple[int, dict[str, str], Any]]) -> Iterator[Vendor]:
-    held = Vendor(answer)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = (self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-            held.asked.append(asked)
-            status, headers, told = held.answer(*asked)
-            raw = told if isinstance(told, bytes) else json.dumps(told).encode()
-            self.send_response(status)
-            for name, value in {**headers, "content-length": str(len(raw))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
-        yield held
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Context:
@@ -208,10 +150,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
             client("sqs").create_queue(QueueName=name)
         yield Place(inner)
         lookups.tools.cache_clear()
-
-
-def told(body: Any, status: int = 200, **headers: str) -> Callable[..., tuple[int, dict[str, str], Any]]:
-    return lambda *_: (status, headers, body)
 
 
 def test_a_lead_that_meta_only_names_becomes_a_person_with_the_answers_of_its_form(place: Place) -> None:
@@ -489,16 +427,21 @@ def test_s20_the_address_of_an_api_may_not_lead_inside(place: Place) -> None:
     assert entry["code"] == "bad_url"
 
 
-def test_repairs_leave_look_ups_to_replays_and_can_drop_them(place: Place) -> None:
+def test_look_ups_are_asked_again_by_stage_never_mapped_and_can_be_dropped(place: Place) -> None:
     with vendor(told({}, 404)) as meta:
         path = place.source("meta_leads", meta.url)
         place.lead(path, LEAD)
         place.run()
-    assert admin.desk().lookups is not None
-    route = "POST /v1/quarantine/repair"
+        route = "POST /v1/quarantine/repair"
 
-    mapped = place.inner.inner.manage(route, {"stage": "lookup", "dry_run": False})[1]
-    dropped = place.inner.inner.manage(route, {"stage": "lookup", "drop": True, "dry_run": False})[1]
+        mapped = place.inner.inner.manage(route, {"stage": "lookup", "map": "@", "dry_run": False})[1]
+        dry = place.inner.inner.manage(route, {"stage": "lookup"})[1]
+        assert (mapped["matched"], dry["accepted"], place.waiting()) == (0, 1, 0)
 
-    assert (mapped["matched"], dropped["accepted"]) == (0, 1)
-    assert place.waiting() == 0
+        assert place.inner.inner.manage(route, {"stage": "lookup", "dry_run": False})[1]["accepted"] == 1
+        assert place.waiting() == 1
+        place.inner.now += 1
+        place.run()
+        dropped = place.inner.inner.manage(route, {"stage": "lookup", "drop": True, "dry_run": False})[1]
+
+    assert (dropped["accepted"], place.waiting()) == (1, 0)

@@ -270,6 +270,26 @@ def test_a_capped_state_takes_the_nightly_answer(tonight: Night) -> None:
     assert len(tonight.world.members("pricey")) == 1
 
 
+def test_an_answer_to_a_rule_that_was_changed_meanwhile_does_not_count(tonight: Night) -> None:
+    """A person over the cap, and a rule that got another revision between the night's answer and its application."""
+
+    def rule(least: int) -> dict[str, Any]:
+        measure = {"agg": "percentile", "of": "properties.price", "p": 50}
+        window = {"last": "30d"}
+        named = {"kind": "event", "event": "Product Viewed", "window": window, "measure": measure}
+        return {**named, "op": "gte", "value": least}
+
+    tonight.world.segment("pricey", rule(10))
+    tonight.consume(*(tonight.event("an", "Product Viewed", number, price=20) for number in range(230)))
+    run = tonight.begin()
+    tonight.world.segment("pricey", rule(1_000))
+
+    for item in tonight.items(run):
+        tonight.step("apply", {"Items": [item], "BatchInput": run})
+
+    assert tonight.world.members("pricey") == set()
+
+
 def test_a_segment_that_is_gone_loses_its_members(tonight: Night) -> None:
     make_segments(tonight)
     store_of_people(tonight)

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from hoso.model.time import DAY_MS, format_instant
+from hoso.platform.aws import client
+from hoso.platform.dynamo import Table
 from hoso.segment.handlers import traits as trait_api
 from hoso.segment.handlers.admin import handler
+from hoso.segment.lease import LEASE_MS, StaleRun
 from tests.nightly_world import Night, night
 from tests.unify_world import Context
 
@@ -189,3 +192,45 @@ def test_a_viewer_defines_nothing_and_a_faulty_definition_is_refused_with_its_pa
 
     assert (status, refused["code"]) == (400, "invalid_trait")
     assert refused["message"].startswith("of.measure.colour")
+
+
+def test_a_definition_that_a_rank_is_made_of_stays_until_the_rank_is_gone(office: Office) -> None:
+    office.put("orders", COUNT)
+    office.put("sums", COUNT)
+    office.put("place", {"kind": "rank", "of": "orders"})
+
+    status, refused = office.call("DELETE /v1/computed-traits/{key}", key="orders")
+
+    assert (status, refused["code"], refused["message"]) == (409, "in_use", "place ranks it")
+    for free in ("sums", "place", "orders"):
+        assert office.call("DELETE /v1/computed-traits/{key}", key=free)[0] == 200
+
+
+def test_a_definition_is_held_against_the_others(office: Office) -> None:
+    status, refused = office.put("place", {"kind": "rank", "of": "orders"})
+
+    assert (status, refused["message"]) == (400, "of.of: no definition but a rank makes orders")
+
+
+def test_who_took_a_definition_out_of_use_stands_in_the_audit_trail(office: Office) -> None:
+    office.put("orders", COUNT)
+
+    assert office.call("DELETE /v1/computed-traits/{key}", key="missing")[0] == 404
+    office.call("DELETE /v1/computed-traits/{key}", key="orders")
+
+    trail = Table("control", client("dynamodb")).query("main#audit").items
+    assert {(entry["actor"], entry["action"], entry["subject"]) for entry in trail} == {
+        ("m", "trait.put", "orders"),
+        ("m", "trait.delete", "orders"),
+    }
+
+
+def test_r32_a_run_whose_lease_was_taken_over_stores_no_values(office: Office) -> None:
+    office.night.consume(office.night.event("an", ORDERED))
+    office.put("orders", COUNT)
+    stale = office.begin()
+    office.night.world.now += LEASE_MS + 1
+    office.night.step("compact", {"as_of": format_instant(office.night.world.now), "execution": "two"})
+
+    with pytest.raises(StaleRun):
+        office.store(stale)

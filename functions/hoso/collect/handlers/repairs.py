@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hoso.collect.plan_lookup import PlansInUse
 from hoso.collect.plans import Plan
 from hoso.collect.quarantine import STAGES, is_open, load, mark_replayed, newest_ids
-from hoso.collect.repair import compile_map, open_rows, repair
+from hoso.collect.repair import Outcome, compile_map, open_rows, repair
 from hoso.collect.replay import Opened
 from hoso.collect.sources.again import is_delivery, read_again
 from hoso.collect.sources.lookups import STAGE as LOOKUP
@@ -124,7 +124,9 @@ def replay_entry(request: Request, here: Bench) -> Json:
     order = request.parse(ReplayOrder)
     entry = load(here.objects, here.workspace, request.path["id"])
     if entry["stage"] == LOOKUP:
-        return _ask_again(here, entry, actor.subject, dry_run=order.dry_run)
+        asked = len(_ask_again(here, entry, actor.subject, dry_run=order.dry_run))
+        already = len(entry["rows"]) - asked
+        return {"accepted": asked, "rejected": [], "already": already, "dry_run": order.dry_run}
     given = {row.index: row.payload for row in order.rows}
     repaired = {**entry, "rows": [{**row, "payload": given.get(row["index"], row["payload"])} for row in entry["rows"]]}
     outcomes, judged = repair(
@@ -164,7 +166,11 @@ def repair_entries(request: Request, here: Bench) -> Json:
         if not _matches(entry, order.code, order.source) or not is_open(entry):
             continue
         if entry["stage"] == LOOKUP and not order.drop:
-            continue  # nothing to map: it is asked again by a replay
+            # there is nothing to map
+            outcomes = [] if order.map else _ask_again(here, entry, actor.subject, dry_run=order.dry_run)
+            accepted += len(outcomes)
+            rows += [{"id": entry_id, "source": entry["source"], **asdict(one)} for one in outcomes]
+            continue
         only = [row["index"] for row in entry["rows"] if order.code in (None, row["code"])]
         identity = here.identity_of(here.workspace)
         outcomes, judged = repair(
@@ -190,7 +196,7 @@ def repair_entries(request: Request, here: Bench) -> Json:
     }
 
 
-def _ask_again(here: Bench, entry: Json, actor: str, *, dry_run: bool) -> Json:
+def _ask_again(here: Bench, entry: Json, actor: str, *, dry_run: bool) -> list[Outcome]:
     """Put the look-ups of an entry that wait on their queue once more; what comes of it may stand in a new entry."""
     waiting = open_rows(entry)
     if waiting and not dry_run:
@@ -198,8 +204,7 @@ def _ask_again(here: Bench, entry: Json, actor: str, *, dry_run: bool) -> Json:
         here.lookups.put(orders_again(here.workspace, entry["source"], here.clock(), payloads))
         done = [row["index"] for row in waiting]
         mark_replayed(here.objects, here.workspace, entry, {"at": here.clock(), "actor": actor, "accepted": done})
-    already = len(entry["rows"]) - len(waiting)
-    return {"accepted": len(waiting), "rejected": [], "already": already, "dry_run": dry_run}
+    return [Outcome(row["index"], None, row["payload"], row["payload"], accepted=True) for row in waiting]
 
 
 def _plan(here: Bench, entry: Json) -> Plan | None:
