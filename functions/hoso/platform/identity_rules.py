@@ -44,3 +44,7 @@ class RulesInForce:
                 config = kept[1] if kept is not None else DEFAULT
             kept = self._kept[workspace] = (document.revision, config)
         return kept[1]
+
+    def revision_of(self, workspace: str) -> int:
+        """The revision of the rules that ``of`` answered with last; 0 for the default ones."""
+        return self._kept[workspace][0] if workspace in self._kept else 0

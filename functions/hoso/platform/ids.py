@@ -23,8 +23,14 @@ class Hasher:
 
     def text(self, content: str) -> str:
         """22 characters that stand for any text."""
-        mac = hmac.digest(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return urlsafe_b64encode(mac)[:_LENGTH].decode()
+        return urlsafe_b64encode(self._mac(content))[:_LENGTH].decode()
+
+    def short(self, content: str) -> bytes:
+        """8 bytes that stand for any text, where few are compared with each other."""
+        return self._mac(content)[:8]
+
+    def _mac(self, content: str) -> bytes:
+        return hmac.digest(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def content_id(*parts: str) -> str:

@@ -65,4 +65,5 @@ class Parts:
             self.clock,
             # where nobody was ever sorted, nobody has a side to keep
             has_sides=lambda: any(self.control.all(workspace, kind) for kind in ("segment", "activation")),
+            revision=self.rules_in_force.revision_of(workspace),
         )

@@ -1,9 +1,9 @@
 """The stream consumer: a batch of packed records becomes state, once, in one commit per person.
 
-Per chunk of fragments: learn identity, read state, ask the pages about suspects, fold, evaluate the segments that may
-have changed, write pages, commit. A commit that meets another version is tried again from the start: every step before
-it is a function of what was read. What cannot be tried any more is reported by its place in the batch; the stream
-gives it, and what follows of the same key, again (reliability R10-R18).
+Per chunk of fragments: read state, learn what identity does not know, ask the pages about suspects, fold, evaluate the
+segments that may have changed, write pages, commit. A commit that meets another version is tried again from the start:
+every step before it is a function of what was read. What cannot be tried any more is reported by its place in the
+batch; the stream gives it, and what follows of the same key, again (reliability R10-R18).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hoso.model.errors import Conflict, HosoError, InvalidInput, Transient
-from hoso.model.identifiers import Identifier, IdentityConfig
+from hoso.model.identifiers import IdentityConfig
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Key
 from hoso.platform.log import logger
@@ -26,7 +26,8 @@ from hoso.unify.flood import FloodGate
 from hoso.unify.fragments import Fragment
 from hoso.unify.history import ask_pages, rebuild_meters
 from hoso.unify.identities import Identities
-from hoso.unify.intake import Delivery, Group, Refusal, evidence, grouped, take
+from hoso.unify.intake import Delivery, Group, Refusal, grouped, take
+from hoso.unify.owners import Owners
 from hoso.unify.part import Part
 from hoso.unify.rulebook import Rulebook
 from hoso.unify.store import ProfileStore, cold_key, hot_key, person_key
@@ -88,6 +89,7 @@ class Consumer:
     ) -> None:
         self._store = store
         self._identities = identities
+        self._owners = Owners(store, identities)
         self._rulebook = rulebook
         self._quarantine = quarantine
         self._clock = clock
@@ -217,14 +219,12 @@ class Consumer:
         Order matters (invariant 1): a person is read after the hot items whose versions guard it.
         """
         store = self._store
-        units = self._people(groups, self._owners(groups))
-        parts = [part for unit in units for part in unit.parts]
-        hots = store.read([(part.pk, "H") for part in parts], consistent=careful)
+        parts = [Part(group, store.fragment_id(group.workspace, group.hub)) for group in groups]
+        units = self._people(parts, self._owners.meet(parts, careful=careful))
         for part in parts:
-            part.meet(hots.get((part.pk, "H")))
             part.survey()
         now = self._clock()
-        known, moved = self._meet_people(units, now)
+        known, moved = self._meet_people(units, now, careful=careful)
         parts = [part for unit in known for part in unit.parts]
         self._read_rest(known)
         asked = ask_pages(store, parts, now=now, dedupe_days=self._dedupe_days)
@@ -246,32 +246,21 @@ class Consumer:
                 self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
         return self._identities(workspace).config
 
-    def _owners(self, groups: Sequence[Group]) -> dict[tuple[str, Identifier], str]:
-        """Learn identity; the profile id of every hub, by workspace."""
-        owners: dict[tuple[str, Identifier], str] = {}
-        for workspace in dict.fromkeys(group.workspace for group in groups):
-            identities = self._identities(workspace)
-            config, clients = identities.config, identities.clients
-            mine = [group for group in groups if group.workspace == workspace]
-            told = [one for group in mine for one in evidence(group, config, clients)]
-            owners |= {(workspace, hub): pid for hub, pid in identities.learn(told).items()}
-        return owners
-
-    def _people(self, groups: Sequence[Group], owners: Mapping[tuple[str, Identifier], str]) -> list[Unit]:
-        """The groups by person."""
+    def _people(self, parts: Sequence[Part], pids: Sequence[str]) -> list[Unit]:
+        """The parts by person."""
         units: dict[tuple[str, str], Unit] = {}
-        books = {workspace: self._rulebook.book(workspace) for workspace in {group.workspace for group in groups}}
-        for group in groups:
-            pid = owners[group.workspace, group.hub]
-            unit = units.get((group.workspace, pid))
+        books = {workspace: self._rulebook.book(workspace) for workspace in {part.group.workspace for part in parts}}
+        for part, pid in zip(parts, pids, strict=True):
+            workspace = part.group.workspace
+            unit = units.get((workspace, pid))
             if unit is None:
-                unit = Unit(group.workspace, pid, books[group.workspace])
-                units[group.workspace, pid] = unit
-            unit.parts.append(Part(group, self._store.fragment_id(group.workspace, group.hub)))
+                unit = units[workspace, pid] = Unit(workspace, pid, books[workspace])
+            unit.parts.append(part)
         return list(units.values())
 
-    def _meet_people(self, units: Sequence[Unit], now: int) -> tuple[list[Unit], list[Group]]:
-        """Read the person items that are needed and plan the evaluations; people who moved come back as groups."""
+    def _meet_people(self, units: Sequence[Unit], now: int, *, careful: bool) -> tuple[list[Unit], list[Group]]:
+        """Read the person items that are needed and plan the evaluations; people who moved come back as groups. Whom
+        a second look does not find in place either, is perhaps on a way that a killed worker did not go to its end."""
         for unit in units:
             unit.touch()
         needed = [unit for unit in units if unit.needs_person]
@@ -286,6 +275,8 @@ class Consumer:
                 known.append(unit)
             except Moved:
                 moved += [part.group for part in unit.parts]
+                if careful:
+                    self._identities(unit.workspace).settle(unit.pid)
         return known, moved
 
     def _read_rest(self, units: Sequence[Unit]) -> None:

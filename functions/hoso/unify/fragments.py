@@ -40,7 +40,8 @@ class Hot:
     """The part of a fragment that every event changes. Version 0: not stored yet.
 
     ``owner`` is the profile id the fragment belongs to, None for a singleton that was never linked. ``page`` is the
-    sort key of the newest timeline page. ``rules`` is the version of the rule set that ``meters`` were made by.
+    sort key of the newest timeline page. ``rules`` is the version of the rule set that ``meters`` were made by. What
+    identity was told already is in ``told`` (see the module of that name).
     """
 
     hub: tuple[str, str]
@@ -55,6 +56,7 @@ class Hot:
     rules: str = ""
     shown: Consents = field(default_factory=Consents)
     conflicts: int = 0
+    told: bytes = b""
     rest: Json = field(default_factory=dict[str, Any])
 
 
@@ -207,11 +209,12 @@ def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
         rules=item.get("rv", ""),
         shown=_consents(unpack_json(item["c"])) if "c" in item else {},
         conflicts=item.get("x", 0),
+        told=item.get("k", b""),
         rest=rest,
     )
 
 
-_HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x"])
+_HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x", "k"])
 _COLD_KEYS = frozenset({"pk", "sk", "v", "b", "y", "z", "q"})
 
 
@@ -228,6 +231,7 @@ def hot_item(hot: Hot, pk: str) -> Json:
         ("rv", hot.rules),
         ("c", pack_json(hot.shown) if hot.shown else None),
         ("x", hot.conflicts),
+        ("k", hot.told),
     )
     for key, value in optional:
         if value:

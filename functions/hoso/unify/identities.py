@@ -1,7 +1,8 @@
 """Live identity: which person an identifier belongs to, learnt event by event with conditional transactions.
 
 The outcome equals ``hoso.unify.graph.resolve`` over the same evidence, whatever its order, repeats or workers.
-When an event teaches nothing, one batched read answers. Otherwise its component is read, the pure function decides, and
+When an event teaches nothing, one batched read answers, or none where the hub's hot item remembers it
+(``hoso.unify.told``). Otherwise its component is read, the pure function decides, and
 one transaction writes the difference, on the condition that every person the decision rests on is unchanged.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from hoso.model.errors import Conflict, NotFound, Transient
@@ -19,20 +21,18 @@ from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Table
 from hoso.platform.ids import Hasher
 from hoso.unify.evidence import Apart, Block, Cut, Erasure, Evidence, Operation, Restore
-from hoso.unify.facts import NAMES_KEPT, Beside, Facts, beside_links, named_by, strip
+from hoso.unify.facts import Facts, strip
 from hoso.unify.identity_changes import Change, decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
-from hoso.unify.identity_items import SHARED, TOGETHER, IdentityKeys, passed_text, weaker_last
+from hoso.unify.identity_items import TOGETHER, IdentityKeys
+from hoso.unify.identity_known import Items, all_of, condensed, is_known, steady_reads
 from hoso.unify.identity_sides import keep_sides
 from hoso.unify.identity_writes import Cause, IdentityWriter
+from hoso.unify.told import ToldReader
 
 ATTEMPTS = 5
 _BASE_DELAY_S = 0.03
 _IDENTIFIERS_PER_DECISION = 20
-_LETS_GO = (True, SHARED)
-"""Values of ``sh`` under which new links are not kept."""
-
-Items = dict[Identifier, Item | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,18 @@ class PersonHeader:
         return cls(pid, held.get("v", 0), ids, held.get("fr") or [pid.removeprefix("p_")], held)
 
 
+@dataclass(slots=True)
+class Outcome:
+    """What became of evidence. ``news`` is what was not known before; of ``kept`` all is stored now. ``pids`` are the
+    profile ids that decisions on the news gave. ``raised``: the hot items of these identifiers went to this profile and
+    one version up, once per entry, by decisions of this call."""
+
+    news: list[Evidence] = field(default_factory=list[Evidence])
+    kept: list[Evidence] = field(default_factory=list[Evidence])
+    pids: dict[Identifier, str] = field(default_factory=dict[Identifier, str])
+    raised: list[tuple[Identifier, str]] = field(default_factory=list[tuple[Identifier, str]])
+
+
 class Identities:
     """Identity of one workspace, on the ``profiles`` table; announcements go to the ``outbox`` table."""
 
@@ -70,8 +82,10 @@ class Identities:
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
         has_sides: Callable[[], bool] = lambda: False,
+        revision: int = 0,
     ) -> None:
         self.config = config
+        self.told = ToldReader(hasher, config, revision)
         self._has_sides = has_sides
         self.clients: frozenset[str] = frozenset()
         """Sources whose write key the customer's own browser or app holds."""
@@ -89,26 +103,37 @@ class Identities:
         Raises:
             Transient: others kept changing the same people, or the table is throttled; try again later.
         """
-        told = _condensed(evidence)
-        items = self._read(_steady_reads(told, self.config), consistent=False)
+        told = condensed(evidence)
+        items = self._read(steady_reads(told, self.config), consistent=False)
+        outcome = self._learn(told, items)
         found: dict[Identifier, str] = {}
-        news: list[Evidence] = []
         for one in told:
-            if not self._is_known(one, items):
-                news.append(one)
-            else:
-                pid = self._pid_told(one, items)
-                if pid is not None:
-                    found[one.hub] = pid
-        moved: dict[Identifier, str] = {}
-        for group in _groups(news, items):
-            change = self._decide(group, ())
-            if change is not None:
-                moved |= change.pids
+            pid = None if one in outcome.news else self._pid_told(one, items)
+            if pid is not None:
+                found[one.hub] = pid
+        moved = outcome.pids
         open_hubs = [one.hub for one in told if one.hub not in found and one.hub not in moved]
         for hub, item in self._read(open_hubs, consistent=False).items():
             found[hub] = (item or {}).get("p") or self.keys.profile(hub)
         return found | {hub: moved[hub] for hub in {one.hub for one in told} & moved.keys()}
+
+    def acquaint(self, evidence: Sequence[Evidence]) -> Outcome:
+        """Learn what events tell, for a caller that holds the hot items of their hubs: these say whose a hub is where
+        ``pids`` of the answer does not. The reads are strongly consistent, so that ``kept`` may be remembered on the
+        condition that the hot item, read before this call, is still the same.
+
+        Raises:
+            Transient: as ``learn``.
+        """
+        told = condensed(evidence)
+        return self._learn(told, self._read(steady_reads(told, self.config), consistent=True))
+
+    def settle(self, pid: str) -> None:
+        """Finish what a killed worker left open of the person to whom this profile id led; harmless if nothing is."""
+        held = self._table.get(self.keys.person_key(pid), consistent=True) or {}
+        for one in dict.fromkeys((pid, held.get("to", pid))):
+            with suppress(Conflict):  # somebody else is at it
+                self._writer.finish(one)
 
     def apply(self, *records: Operation, note: Item | None = None) -> Change:
         """Apply an operator's records, or a probable link, at once; they take effect once per id of the first.
@@ -184,7 +209,7 @@ class Identities:
 
     def remaining(self, evidence: Evidence) -> Evidence | None:
         """The evidence without identifiers erased at its time or later (R15); None when nothing is left of it."""
-        items = self._read(_all_of(evidence), consistent=True)
+        items = self._read(all_of(evidence), consistent=True)
         erased = {one: item["er"] for one, item in items.items() if item is not None and "er" in item}
         return strip(evidence, erased, self.config)
 
@@ -192,6 +217,23 @@ class Identities:
         keys = {self.keys.hot_key(one): one for one in identifiers}
         items = self._table.batch_get(keys, consistent=True)
         return {keys[key]: item["f"] for key, item in items.items() if "f" in item}
+
+    def _learn(self, told: Sequence[Evidence], items: Items) -> Outcome:
+        outcome = Outcome()
+        for one in told:
+            if not is_known(one, items, self.config):
+                outcome.news.append(one)
+            elif is_known(one, items, self.config, kept=True):
+                outcome.kept.append(one)
+        for group in _groups(outcome.news, items):
+            change = self._decide(group, ())
+            if change is None:
+                continue
+            outcome.pids |= change.pids
+            held = {one: change.content_of(one) for told in group for one in all_of(told)}
+            outcome.kept += [one for one in group if is_known(one, held, self.config, kept=True)]
+            outcome.raised += [(one, pid) for pid in change.touched for one in change.after[pid]]
+        return outcome
 
     def _decide(
         self,
@@ -202,7 +244,7 @@ class Identities:
         cause: Cause | None = None,
     ) -> Change | None:
         """Decide and write, again when somebody was faster; None when the component is too large."""
-        seeds = {*seeds, *(one for evidence in told for one in _all_of(evidence))}
+        seeds = {*seeds, *(one for evidence in told for one in all_of(evidence))}
         seeds |= {one for record in records for one in _named(record)}
         if records and self._writer.is_applied(records[0].record_id):
             return Change(pids={one: self.person_of(one) for one in seeds})
@@ -233,68 +275,12 @@ class Identities:
                     return Change(pids={one: self.person_of(one) for one in seeds})
         raise Transient(f"identity was not settled in {ATTEMPTS} tries")
 
-    def _read(self, wanted: Iterable[Identifier], *, consistent: bool) -> Items:
+    def _read(self, wanted: Iterable[Identifier], *, consistent: bool) -> dict[Identifier, Item | None]:
         names = {one: self.keys.identifier_key(one) for one in wanted}
         if not names:
             return {}
         items = self._table.batch_get(names.values(), consistent=consistent)
         return {one: items.get(name) for one, name in names.items()}
-
-    def _is_known(self, told: Evidence, items: Items) -> bool:
-        """Whether these items show that the evidence adds nothing."""
-        for one in _all_of(told):
-            item = items.get(one)
-            if item is not None and ("pend" in item or told.ts <= item.get("er", told.ts - 1)):
-                return False
-        linked = [other for other in told.ids if other != told.hub]
-        if told.previous is not None and told.previous != told.hub:
-            if told.previous.type != told.hub.type:
-                linked.append(told.previous)
-            elif not self._has_alias(told.hub, told.previous, items):
-                return False
-        if not all(self._has_link(told.hub, other, told.ts, items) for other in linked):
-            return False
-        if not self.config.names:
-            return True
-        if not all(self._is_beside(key, told.ts, items) for key in beside_links(told, self.config)):
-            return False
-        return told.name is None or all(
-            self._has_name(owner, told.name, told.ts, items[owner]) for owner in named_by(told, self.config)
-        )
-
-    def _is_beside(self, key: Beside, ts: int, items: Items) -> bool:
-        strong, weak, passed = key
-        item = items[weak] or {}
-        entry = item.get("bs", {}).get(passed_text(strong, passed))
-        if entry is None:
-            return item.get("sh") in _LETS_GO
-        return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
-
-    def _has_link(self, hub: Identifier, other: Identifier, ts: int, items: Items) -> bool:
-        strong, weak = weaker_last((hub, other), self.config)
-        item = items[weak]
-        if item is None:
-            return False
-        entry = item.get("l", {}).get(str(strong))
-        if entry is None:
-            return item.get("sh") in _LETS_GO and self._is_met(strong, None, ts) and self._is_met(weak, item, ts)
-        return entry[0] <= ts and (self.config.order == "first" or ts <= entry[1])
-
-    def _is_met(self, one: Identifier, item: Item | None, ts: int) -> bool:
-        """Whether an earlier meeting of this identifier is known, for limits with a window (R8)."""
-        if self.config.types[one.type].window_ms is None:
-            return True
-        return item is not None and item.get("w", ts + 1) <= ts
-
-    def _has_alias(self, hub: Identifier, previous: Identifier, items: Items) -> bool:
-        strong, weak = weaker_last((hub, previous), self.config)
-        return str(strong) in (items[weak] or {}).get("al", ())
-
-    def _has_name(self, owner: Identifier, name: str, ts: int, item: Item | None) -> bool:
-        names: dict[str, int] = (item or {}).get("nm", {})
-        if owner.type in self.config.unique_types:
-            return any((known, kept) <= (ts, name) for kept, known in names.items())
-        return name in names or (len(names) >= NAMES_KEPT and name > max(names))
 
     def _pid_told(self, told: Evidence, items: Items) -> str | None:
         """The hub's profile as far as these items tell: its own item does, or one that is together with it."""
@@ -302,7 +288,7 @@ class Identities:
             item = items[told.hub]
             return (item or {}).get("p") or self.keys.profile(told.hub)
         text = str(told.hub)
-        for other in _all_of(told):
+        for other in all_of(told):
             item = items.get(other) or {}
             entry = item.get("l", {}).get(text)
             if entry is not None and entry[2] == TOGETHER and "p" in item:
@@ -312,38 +298,6 @@ class Identities:
 
 def _too_large() -> Conflict:
     return Conflict("too many identifiers hang together here", code="too_large", hint="run a rebuild")
-
-
-def _condensed(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The same evidence with one entry per combination of identifiers at its first, and one at its last time."""
-    first: dict[Any, Evidence] = {}
-    last: dict[Any, Evidence] = {}
-    for told in evidence:
-        key = (told.hub, tuple(told.ids), told.previous, told.name)
-        known = first.get(key)
-        if known is None:
-            first[key] = last[key] = told
-        elif told.ts < known.ts:
-            first[key] = told
-        elif told.ts > last[key].ts:
-            last[key] = told
-    return [*first.values(), *(told for key, told in last.items() if told is not first[key])]
-
-
-def _steady_reads(told: Iterable[Evidence], config: IdentityConfig) -> set[Identifier]:
-    """The items that show whether evidence is known: the weaker ends of its links, or the hub when it is alone."""
-    wanted: set[Identifier] = set()
-    for one in told:
-        others = [other for other in _all_of(one) if other != one.hub]
-        if not others or (config.names and one.name is not None):
-            wanted.add(one.hub)
-        wanted.update(weaker_last((one.hub, other), config)[1] for other in others)
-    return wanted
-
-
-def _all_of(told: Evidence) -> list[Identifier]:
-    named = [told.hub, *told.ids]
-    return named if told.previous is None else [*named, told.previous]
 
 
 def _named(record: Operation) -> list[Identifier]:
@@ -368,8 +322,8 @@ def _groups(news: list[Evidence], items: Items) -> list[list[Evidence]]:
         return name
 
     for told in news:
-        names = [str(one) for one in _all_of(told)]
-        names += [item["p"] for one in _all_of(told) if (item := items.get(one)) is not None and "p" in item]
+        names = [str(one) for one in all_of(told)]
+        names += [item["p"] for one in all_of(told) if (item := items.get(one)) is not None and "p" in item]
         for name in names[1:]:
             leader[find(name)] = find(names[0])
     for told in sorted(news, key=lambda one: one.ts):
@@ -381,9 +335,9 @@ def _slices(group: list[Evidence]) -> Iterable[list[Evidence]]:
     part: list[Evidence] = []
     named: set[Identifier] = set()
     for told in group:
-        if part and len(named | set(_all_of(told))) > _IDENTIFIERS_PER_DECISION:
+        if part and len(named | set(all_of(told))) > _IDENTIFIERS_PER_DECISION:
             yield part
             part, named = [], set()
         part.append(told)
-        named.update(_all_of(told))
+        named.update(all_of(told))
     yield part

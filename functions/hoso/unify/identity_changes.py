@@ -25,7 +25,9 @@ KEPT_OF_SHARED = 32
 class Change:
     """New items, without keys and versions. ``learnt``: identifiers whose evidence changed. ``moved``: those that only
     change profile. ``people``: new person items. ``tombstones``: profile ids that lead elsewhere. ``touched``: profiles
-    whose set of identifiers changed. ``pids``: the profile of every identifier of the component afterwards."""
+    whose set of identifiers changed. ``pids``: the profile of every identifier of the component afterwards.
+    ``forgotten``: identifiers of which evidence was taken away; their hot items may not go on saying that it is known.
+    ``entries``: all that is known afterwards."""
 
     learnt: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
     moved: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
@@ -36,9 +38,16 @@ class Change:
     before: People = field(default_factory=People)
     after: People = field(default_factory=People)
     joins: Sequence[Pair] = ()
+    forgotten: set[Identifier] = field(default_factory=set[Identifier])
+    entries: dict[Identifier, Known] = field(default_factory=dict[Identifier, Known])
+
+    def content_of(self, one: Identifier) -> dict[str, Any] | None:
+        """The attributes of an identifier's item as they stand after the change; None when nothing is known of it."""
+        known = self.entries.get(one)
+        return None if known is None else known.content()
 
     def __bool__(self) -> bool:
-        return bool(self.learnt or self.moved or self.people or self.tombstones)
+        return bool(self.learnt or self.moved or self.people or self.tombstones or self.forgotten)
 
 
 def decide(
@@ -52,6 +61,7 @@ def decide(
     facts = component.facts(config)
     erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
     dropped: set[Identifier] = set()
+    forgotten: set[Identifier] = set()
     for evidence in told:
         left = strip(evidence, erased, config)
         if left is not None:
@@ -59,12 +69,14 @@ def decide(
     for record in records:
         if isinstance(record, Erasure):
             gone = cluster(facts, config).of.get(record.of, frozenset({record.of}))
-            _erase(facts, gone, record.ts)
+            forgotten |= _erase(facts, gone, record.ts)
             erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in gone}
         else:
             mark(facts, record)
     clusters = cluster(facts, config)
-    return _difference(component, facts, clusters, erased, config, keys, dropped)
+    change = _difference(component, facts, clusters, erased, config, keys, dropped)
+    change.forgotten = forgotten
+    return change
 
 
 def _learn(component: Component, facts: Facts, told: Evidence, config: IdentityConfig) -> set[Identifier]:
@@ -91,9 +103,12 @@ def _is_full(component: Component, shared: Identifier) -> bool:
     return not known.whole or len(known.links) >= KEPT_OF_SHARED
 
 
-def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
-    """Take identifiers out of everything up to a time (R15). Of a link seen before and after, the last time is left."""
+def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> set[Identifier]:
+    """Take identifiers out of everything up to a time (R15). Of a link seen before and after, the last time is left.
+    Answers every identifier of which evidence went."""
     affected = set(gone)
+    ends = {end for link in (*facts.links, *facts.aliases, *facts.probable) if gone & set(link) for end in link}
+    ends |= {end for key in facts.beside if gone & {*key[:2], *key[2]} for end in (*key[:2], *key[2])}
     for link, (earliest, latest) in list(facts.links.items()):
         if gone & set(link) and earliest <= until:
             affected.update(link)
@@ -116,6 +131,7 @@ def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> None:
     for link, (earliest, _) in facts.links.items():
         for one in affected & set(link):
             facts.together[one] = min(earliest, facts.together.get(one, earliest))
+    return affected | ends
 
 
 def _difference(
@@ -131,7 +147,7 @@ def _difference(
     change = Change(joins=clusters.joins, after=after)
     change.pids = {one: pid for pid, members in after.items() for one in members}
     change.before = {pid: frozenset(members) for pid, members in component.members.items()}
-    entries = _entries(component, facts, clusters, erased, config, keys, dropped)
+    entries = change.entries = _entries(component, facts, clusters, erased, config, keys, dropped)
     for one, known in entries.items():
         _identifier_change(change, component, one, known, keys)
     beside = _beside(

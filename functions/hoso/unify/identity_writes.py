@@ -97,6 +97,7 @@ class IdentityWriter:
                 )
             )
         bumped = [one for pid in change.touched for one in change.after[pid]]
+        writes += [self._forget(one) for one in sorted(change.forgotten.difference(bumped))]
         moves = self._identifiers(component, change.moved)
         moves += [self._bump(one, change.pids[one]) for one in bumped]
         if len(writes) + len(moves) <= TRANSACTION_LIMIT:
@@ -215,7 +216,13 @@ class IdentityWriter:
     def _bump(self, one: Identifier, pid: str) -> Write:
         """Raise the version of a fragment's hot item and note its owner, so that a worker with an older picture of
         the person fails and decides again."""
-        return Update(self._table, self._keys.hot_key(one), put={"o": pid}, add={"v": 1}, default={"hub": list(one)})
+        return Update(
+            self._table, self._keys.hot_key(one), put={"o": pid, "k": b""}, add={"v": 1}, default={"hub": list(one)}
+        )
+
+    def _forget(self, one: Identifier) -> Write:
+        """Have a fragment forget which evidence was known, and workers that believe so fail, whoever it belongs to."""
+        return Update(self._table, self._keys.hot_key(one), put={"k": b""}, add={"v": 1}, default={"hub": list(one)})
 
     def _history(
         self, component: Component, change: Change, bases: dict[str, Item | None], cause: Cause

@@ -41,7 +41,8 @@ class Aside(NamedTuple):
 class Part:
     """A group with the state that it meets, and what became of both.
 
-    ``hot_item`` and ``cold_item`` are as read (None: not stored), ``rebuilt`` are meters made anew for new rules.
+    ``hot_item`` and ``cold_item`` are as read (None: not stored), ``rebuilt`` are meters made anew for new rules,
+    ``told`` is what identity was told of the hub by now (None: what the hot item says).
     After ``fold``: ``fragment`` is the new state, ``pages`` its new timeline pages, ``changed`` whether it has to be
     written, ``fresh`` the number of new events and ``repeats`` of those that were here before, ``aside`` the events for
     the quarantine, ``change`` what was touched.
@@ -52,6 +53,7 @@ class Part:
     hot_item: Item | None = None
     cold_item: Item | None = None
     rebuilt: Item | None = None
+    told: bytes | None = None
     hot: Hot = field(init=False)
     fragment: Fragment = field(init=False)
     pages: list[Item] = field(default_factory=list[Item])
@@ -146,6 +148,8 @@ class Part:
         if self.rebuilt is not None:
             hot.meters = deepcopy(self.rebuilt)
         hot.rules = rules.version
+        if self.told is not None:
+            hot.told = self.told
         self.changed, self.fresh, self.repeats = bool(judged.entries), len(judged.fresh), len(judged.repeats)
         if not self.changed:
             return
