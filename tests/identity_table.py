@@ -1,4 +1,4 @@
-"""A DynamoDB client in memory, with just the calls and conditions that identity uses: for thousands of random runs.
+"""A DynamoDB client in memory, with just the calls and conditions that unify uses: for thousands of random runs.
 
 What AWS and moto do beyond that is covered by the tests that run on moto.
 """
@@ -19,11 +19,61 @@ class MemoryDynamo:
         self.written = 0
         self.keys_read = 0
         self.last: list[dict] = []
+        self.keys: list[tuple[str, str]] = []
 
     def get_item(self, **request: Any) -> dict:
         self.calls.append("get_item")
+        self.keys.append(_key(request["Key"]))
         item = self._table(request["TableName"]).get(_key(request["Key"]))
         return {} if item is None else {"Item": dict(item)}
+
+    def put_item(self, **call: Any) -> dict:
+        self.calls.append("put_item")
+        self._check(call, self._table(call["TableName"]).get(_key(call["Item"])))
+        self._table(call["TableName"])[_key(call["Item"])] = dict(call["Item"])
+        self.written += 1
+        return {}
+
+    def update_item(self, **call: Any) -> dict:
+        self.calls.append("update_item")
+        table = self._table(call["TableName"])
+        self._check(call, table.get(_key(call["Key"])))
+        _update(table, call)
+        self.written += 1
+        return {}
+
+    def delete_item(self, **call: Any) -> dict:
+        self.calls.append("delete_item")
+        self._check(call, self._table(call["TableName"]).get(_key(call["Key"])))
+        self._table(call["TableName"]).pop(_key(call["Key"]), None)
+        self.written += 1
+        return {}
+
+    def batch_write_item(self, **call: Any) -> dict:
+        self.calls.append("batch_write_item")
+        for table, requests in call["RequestItems"].items():
+            assert 0 < len(requests) <= 25
+            for request in requests:
+                ((verb, body),) = request.items()
+                if verb == "PutRequest":
+                    self._table(table)[_key(body["Item"])] = dict(body["Item"])
+                else:
+                    self._table(table).pop(_key(body["Key"]), None)
+                self.written += 1
+        return {"UnprocessedItems": {}}
+
+    def query(self, **call: Any) -> dict:
+        self.calls.append("query")
+        values = call["ExpressionAttributeValues"]
+        prefix = values.get(":sk", {"S": ""})["S"]
+        held = self._table(call["TableName"])
+        names = sorted(key for key in held if key[0] == values[":pk"]["S"] and key[1].startswith(prefix))
+        return {"Items": [dict(held[name]) for name in (names if call["ScanIndexForward"] else names[::-1])]}
+
+    def scan(self, **call: Any) -> dict:
+        self.calls.append("scan")
+        held = self._table(call["TableName"])
+        return {"Items": [dict(held[name]) for name in sorted(held)]}
 
     def batch_get_item(self, **call: Any) -> dict:
         self.calls.append("batch_get_item")
@@ -31,6 +81,7 @@ class MemoryDynamo:
         for table, request in call["RequestItems"].items():
             assert 0 < len(request["Keys"]) <= 100
             self.keys_read += len(request["Keys"])
+            self.keys += map(_key, request["Keys"])
             held = self._table(table)
             found[table] = [dict(held[_key(key)]) for key in request["Keys"] if _key(key) in held]
         return {"Responses": found, "UnprocessedKeys": {}}
@@ -57,12 +108,18 @@ class MemoryDynamo:
             if verb == "Put":
                 table[_key(body["Item"])] = dict(body["Item"])
             elif verb == "Update":
-                _update(table.setdefault(_key(body["Key"]), dict(body["Key"])), body)
+                _update(table, body)
+            elif verb == "Delete":
+                table.pop(_key(body["Key"]), None)
             self.written += verb != "ConditionCheck"
         return {}
 
     def _table(self, name: str) -> dict:
         return self.tables.setdefault(name, {})
+
+    def _check(self, call: dict, held: dict | None) -> None:
+        if not self._holds(call, held):
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
 
     def _holds(self, body: dict, held: dict | None) -> bool:
         expression = body.get("ConditionExpression")
@@ -70,16 +127,23 @@ class MemoryDynamo:
             return True
         if expression == "attribute_not_exists(pk)":
             return held is None
+        if expression == "attribute_not_exists(#f) OR size(#f) < :most":
+            return True
         assert expression == "#v = :v"
         return held is not None and held["v"] == body["ExpressionAttributeValues"][":v"]
 
 
-def _update(item: dict, body: dict) -> None:
+def _update(table: dict, body: dict) -> None:
+    # a new item: what was read before, and pictures of the whole table, stay as they are
+    item = table[_key(body["Key"])] = dict(table.get(_key(body["Key"]), body["Key"]))
     names, values = body["ExpressionAttributeNames"], body["ExpressionAttributeValues"]
-    for placeholder, name in names.items():
+    for placeholder, name in ((held, name) for held, name in names.items() if held.startswith("#u")):
         value = values[":" + placeholder[1:]]
         if f"ADD {placeholder}" in body["UpdateExpression"]:
-            item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(value["N"]))}
+            if "SS" in value:
+                item[name] = {"SS": sorted({*item.get(name, {"SS": []})["SS"], *value["SS"]})}
+            else:
+                item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(value["N"]))}
         elif f"if_not_exists({placeholder}," not in body["UpdateExpression"] or name not in item:
             item[name] = value
 

@@ -51,49 +51,49 @@ def steady_reads(told: Iterable[Evidence], config: IdentityConfig) -> set[Identi
 
 
 def is_known(told: Evidence, items: Items, config: IdentityConfig, *, kept: bool = False) -> bool:
-    """Whether these items show that the evidence adds nothing; ``kept``: and that all of it is stored, none let go
-    because a value is shared by many. What is kept stays known until an erasure, or until the rules change."""
+    """Whether these items show that the evidence adds nothing; ``kept``: and that all its links are stored, none let go
+    because a value is shared by many. What is kept stays known until an erasure, which finds whom it concerns by these
+    links, or until the rules change."""
     for one in all_of(told):
         item = items.get(one)
         if item is not None and ("pend" in item or told.ts <= item.get("er", told.ts - 1)):
             return False
-    lets_go = () if kept else _LETS_GO
     linked = [other for other in told.ids if other != told.hub]
     if told.previous is not None and told.previous != told.hub:
         if told.previous.type != told.hub.type:
             linked.append(told.previous)
         elif not _has_alias(told.hub, told.previous, items, config):
             return False
-    if not all(_has_link(told, other, items, config, lets_go) for other in linked):
+    if not all(_has_link(told, other, items, config, kept=kept) for other in linked):
         return False
     if not config.names:
         return True
-    if not all(_is_beside(key, told.ts, items, config, lets_go) for key in beside_links(told, config)):
+    if not all(_is_beside(key, told.ts, items, config) for key in beside_links(told, config)):
         return False
     return told.name is None or all(
         _has_name(owner, told.name, told.ts, items[owner], config) for owner in named_by(told, config)
     )
 
 
-def _is_beside(key: Beside, ts: int, items: Items, config: IdentityConfig, lets_go: Sequence[object]) -> bool:
+def _is_beside(key: Beside, ts: int, items: Items, config: IdentityConfig) -> bool:
     strong, weak, passed = key
     item = items[weak] or {}
     entry = item.get("bs", {}).get(passed_text(strong, passed))
     if entry is None:
-        return item.get("sh") in lets_go
+        return item.get("sh") in _LETS_GO
     return entry[0] <= ts and (config.order == "first" or ts <= entry[1])
 
 
-def _has_link(
-    told: Evidence, other: Identifier, items: Items, config: IdentityConfig, lets_go: Sequence[object]
-) -> bool:
+def _has_link(told: Evidence, other: Identifier, items: Items, config: IdentityConfig, *, kept: bool) -> bool:
     strong, weak = weaker_last((told.hub, other), config)
     ts, item = told.ts, items[weak]
     if item is None:
         return False
     entry = item.get("l", {}).get(str(strong))
     if entry is None:
-        return item.get("sh") in lets_go and _is_met(strong, None, ts, config) and _is_met(weak, item, ts, config)
+        if kept or item.get("sh") not in _LETS_GO:
+            return False
+        return _is_met(strong, None, ts, config) and _is_met(weak, item, ts, config)
     return entry[0] <= ts and (config.order == "first" or ts <= entry[1])
 
 

@@ -99,7 +99,7 @@ class IdentityWriter:
         bumped = [one for pid in change.touched for one in change.after[pid]]
         writes += [self._forget(one) for one in sorted(change.forgotten.difference(bumped))]
         moves = self._identifiers(component, change.moved)
-        moves += [self._bump(one, change.pids[one]) for one in bumped]
+        moves += [self._bump(one, change.pids[one], forget=one in change.forgotten) for one in bumped]
         if len(writes) + len(moves) <= TRANSACTION_LIMIT:
             transact(self._client, [*writes, *moves])
         else:
@@ -128,7 +128,7 @@ class IdentityWriter:
             if not waiting:
                 return
             held = self._read(map(read_identifier, waiting[:MOVES_PER_STEP]))
-            writes: list[Write] = [self._bump(one, pid) for one in held]
+            writes: list[Write] = [self._bump(one, pid, forget=True) for one in held]
             writes += [
                 Put(self._table, self._identifier(one, item or {}, {"p": pid}), at_version((item or {}).get("v", 0)))
                 for one, item in held.items()
@@ -213,12 +213,11 @@ class IdentityWriter:
         key = self._keys.identifier_key(one)
         return base | content | _item(key, v=base.get("v", 0) + 1, val=one.value)
 
-    def _bump(self, one: Identifier, pid: str) -> Write:
+    def _bump(self, one: Identifier, pid: str, *, forget: bool) -> Write:
         """Raise the version of a fragment's hot item and note its owner, so that a worker with an older picture of
-        the person fails and decides again."""
-        return Update(
-            self._table, self._keys.hot_key(one), put={"o": pid, "k": b""}, add={"v": 1}, default={"hub": list(one)}
-        )
+        the person fails and decides again. ``forget``: it may not go on saying which evidence is known."""
+        put: Item = {"o": pid, "k": b""} if forget else {"o": pid}
+        return Update(self._table, self._keys.hot_key(one), put=put, add={"v": 1}, default={"hub": list(one)})
 
     def _forget(self, one: Identifier) -> Write:
         """Have a fragment forget which evidence was known, and workers that believe so fail, whoever it belongs to."""

@@ -2,9 +2,9 @@
 
 An event whose identifiers, former identifier and name stand there, at a time that was covered, teaches nothing:
 identity is not asked, and the owner ``o`` beside it answers. That is safe because the hot item's version guards both:
-whoever changes whose a fragment is, or takes evidence away (an erasure), raises the version and empties the list
-(decision 0062). Nothing else makes known evidence unknown: links, aliases and names only ever grow, and cuts, blocks
-and pairs that are kept apart are evidence beside it.
+whoever changes whose a fragment is raises it, and so does whoever takes evidence away (an erasure), who also empties
+the list (decision 0062). Nothing else makes known evidence unknown: links, aliases and names only ever grow, and cuts,
+blocks and pairs that are kept apart are evidence beside it.
 
 Layout: 4 bytes that stand for the identity rules in force, then per kind of evidence 8 bytes of keyed hash, and 6 bytes
 of the earliest covered time (UTC ms); where the newest claim wins (``order: last``), 6 more bytes of the latest. The
