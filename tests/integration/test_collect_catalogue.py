@@ -14,7 +14,8 @@ from hoso.collect import catalogue as rules
 from hoso.collect.catalogue import Summary
 from hoso.collect.handlers import archive, seen
 from hoso.collect.masks import masked
-from hoso.model.record import Event, Record, compress, pack
+from hoso.model.record import Event, Record, pack
+from hoso.model.zstd import compress_record
 from hoso.platform.aws import client
 from tests.collect_world import NOW, World, track, world
 from tests.faults import Faults
@@ -235,7 +236,7 @@ def test_r10_a_record_with_flags_of_another_form_is_a_bad_row_and_stops_nothing(
 def pack_raw(more: dict[str, Any]) -> bytes:
     """A record with other members than a record has."""
     whole = {"v": 1, "w": "main", "s": "web", "r": NOW, "h": ["anonymous_id", "a"], "o": {}, "e": [], **more}
-    return compress(orjson.dumps(whole))
+    return compress_record(orjson.dumps(whole))
 
 
 def test_masks_keep_technical_values_and_hide_the_rest() -> None:

@@ -20,8 +20,9 @@ from hoso.collect.scan import BLANKS
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig
-from hoso.model.record import MAX_RAW_BYTES, Flag, Row, compress, encode
+from hoso.model.record import MAX_RAW_BYTES, Flag, Row, encode
 from hoso.model.time import parse_instant
+from hoso.model.zstd import compress_record
 
 MAX_SPREAD_BYTES = 16 * 1024 * 1024
 """What the context of a batch may take in all its events together: it is sent once and stored in each of them."""
@@ -161,7 +162,7 @@ def _pack(judged: _Judged, sender: Sender, frame: Frame, hash_of: Hash) -> list[
                 middle = len(part) // 2
                 waiting += [(first + middle, part[middle:]), (first, part[:middle])]
             else:
-                packed.append((key, compress(raw)))
+                packed.append((key, compress_record(raw)))
     return packed
 
 

@@ -1,7 +1,8 @@
 """The packed record: what collect puts on the stream and unify, archive and the timeline read.
 
 One record holds the events of one request that share a primary identifier (their *hub*): compact JSON, compressed
-with zstd. The compressed bytes travel unchanged from the stream into the timeline page, so nothing is packed twice.
+with zstd and a dictionary (``hoso.model.zstd``). The bytes travel unchanged from the stream into the timeline page, so
+nothing is packed twice.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 
 import orjson
-import zstandard
 
 from hoso.model.errors import InvalidInput
+from hoso.model.zstd import compress_record, decompress
 
 VERSION = 1
 MAX_RAW_BYTES = 200_000
@@ -79,7 +80,7 @@ def pack(record: Record) -> bytes:
     rows = [cast("Row", tuple(event)) for event in record.events]
     source, at, origin = record.source, record.received_at, record.origin
     raw = encode(record.workspace, source, at, record.hub, rows, origin, record.flags, record.sent_at)
-    return compress(raw)
+    return compress_record(raw)
 
 
 def encode(
@@ -144,11 +145,6 @@ def any_nests_too_deep(events: Sequence[dict[str, Any]]) -> bool:
     return False
 
 
-def compress(raw: bytes) -> bytes:
-    """The zstd frame that travels."""
-    return _tools().compressor.compress(raw)
-
-
 def unpack(blob: bytes) -> Record:
     """The record in these bytes.
 
@@ -156,7 +152,7 @@ def unpack(blob: bytes) -> Record:
         InvalidInput: ``bad_record`` when the bytes are not a record of a version this code reads.
     """
     try:
-        raw = orjson.loads(_tools().decompressor.decompress(blob, max_output_size=_MAX_UNPACKED))
+        raw = orjson.loads(decompress(blob, _MAX_UNPACKED))
         if raw["v"] != VERSION:
             raise InvalidInput(f"record version {raw['v']} is not known here", code="bad_record")
         kind, value = raw["h"]
@@ -183,15 +179,11 @@ def _flag(place: object, plan: object, revision: object, reason: object) -> Flag
 
 
 class _Tools(threading.local):
-    """What a thread uses again and again: making a (de)compressor costs five times its use on a small record.
-
-    ``shells`` are nested lists around ``innermost``. orjson refuses to write more than 254 levels; with the shells
+    """``shells`` are nested lists around ``innermost``. orjson refuses to write more than 254 levels; with the shells
     around a record it refuses an event of more than ``MAX_DEPTH``, at no cost per value and however it is written.
     """
 
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=1)
-        self.decompressor = zstandard.ZstdDecompressor()
         self.innermost: list[Any] = [None]
         self.shells: list[Any] = self.innermost
         for _ in range(_SHELLS - 1):

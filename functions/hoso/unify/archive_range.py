@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hoso.model.record import MAX_RAW_BYTES, Flag, Row, compress, encode
+from hoso.model.record import MAX_RAW_BYTES, Flag, Row, encode
 from hoso.model.time import format_instant
+from hoso.model.zstd import compress_record
 from hoso.platform.objects import Objects
 from hoso.segment.archive_files import Archive, local_copies
 from hoso.segment.batch import connect
@@ -188,7 +189,7 @@ def records_of(
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
             else:
-                yield f"{workspace}#{hash_of(kind, value)}", compress(raw)
+                yield f"{workspace}#{hash_of(kind, value)}", compress_record(raw)
 
 
 def _together(one: Stored) -> tuple[int, str, str, str, int | None, str]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import zstandard
+
+from hoso.model.zstd import compress, decompress
 
 _MAX_UNPACKED = 64 * 1024 * 1024
 
 
 def pack_json(value: Any) -> bytes:
     """Compressed JSON of a value (named tuples as lists)."""
-    return zstandard.ZstdCompressor(level=1).compress(orjson.dumps(value, default=_plain))
+    return compress(orjson.dumps(value, default=_plain))
 
 
 def unpack_json(blob: bytes) -> Any:
     """The value in such bytes."""
-    return orjson.loads(zstandard.ZstdDecompressor().decompress(blob, max_output_size=_MAX_UNPACKED))
+    return orjson.loads(decompress(blob, _MAX_UNPACKED))
 
 
 def _plain(value: object) -> list[object]:
