@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hoso.collect.handlers import lookups
+from hoso.collect.sources import kind_of
+from hoso.collect.sources import lookups as sources_lookups
 from hoso.model.time import DAY_MS
 from hoso.platform.aws import client
 from tests.faults import Faults
@@ -361,6 +363,55 @@ def test_both_tokens_are_tried_while_one_is_exchanged(place: Place) -> None:
         assert place.run() == 0
 
     assert len(place.events()) == 3
+
+
+def test_what_became_of_look_ups_is_counted(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with vendor(told(FORM)) as meta:
+        path = place.source("meta_leads", meta.url)
+        for status, expected in ((200, "told"), (404, "refused"), (500, "waits")):
+            meta.answer = told(FORM, status)
+            place.lead(path, f"{status}")
+            capsys.readouterr()
+            place.run()
+            counted = capsys.readouterr().out
+            assert f'"outcome":"{expected}"' in counted
+            assert ('"accepted":2' in counted) == (status == 200)
+            assert ('"stage":"lookup"' in counted) == (status == 404)
+
+
+def test_an_answer_that_the_door_refuses_waits_beside_those_that_it_takes(place: Place) -> None:
+    long = [*FORM["field_data"], {"name": "story", "values": ["x" * 40_000]}]  # type: ignore[misc]
+    with vendor(told({**FORM, "field_data": long})) as meta:
+        path = place.source("meta_leads", meta.url)
+        place.lead(path, LEAD)
+        place.run()
+
+    assert [event["type"] for event in place.events()] == ["track", "identify"]
+    (entry,) = place.inner.inner.quarantined()
+    assert (entry["stage"], entry["code"]) == ("collect", "event_too_large")
+
+
+def test_an_answer_that_breaks_the_module_of_its_sender_is_kept(place: Place) -> None:
+    kind = kind_of("meta_leads")
+    assert kind is not None
+    assert kind.details is not None
+    broken = replace(kind, details=replace(kind.details, facts=lambda *_: [{}["missing"]]))
+    with vendor(told(FORM)) as meta, patch.object(sources_lookups, "kind_of", lambda _name: broken):
+        path = place.source("meta_leads", meta.url)
+        place.lead(path, LEAD)
+        assert place.run() == 0
+
+    (entry,) = place.inner.inner.quarantined()
+    assert entry["code"] == "unreadable"
+
+
+def test_a_page_instead_of_an_answer_makes_no_event(place: Place) -> None:
+    with vendor(told(b"<html>")) as meta:
+        path = place.source("meta_leads", meta.url)
+        place.lead(path, LEAD)
+        assert place.run() == 0
+
+    assert [event["event"] for event in place.events()] == ["Lead Submitted"]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"results": "' + b"x" * 2_000_000])

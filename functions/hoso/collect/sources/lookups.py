@@ -21,6 +21,7 @@ from hoso.model.bad_row import BadRow
 from hoso.model.errors import HosoError, InvalidInput
 from hoso.platform.clock import Clock
 from hoso.platform.http import NoAnswer, Outbound, Reply
+from hoso.platform.log import logger
 from hoso.platform.metrics import meter
 from hoso.platform.objects import Objects
 from hoso.platform.retry import LOOK_UP, Meaning, delay_ms, is_over, meaning, retry_after_ms
@@ -159,14 +160,12 @@ class LookupDesk:
     def _tell(self, order: Order, source: HookSource, details: Details, some: Sequence[Lookup], answer: Json) -> None:
         try:
             told = details.facts(source, some, answer)
-            facts = [fact for found in told for fact in found or ()]
-            taken = self.store.put(source, facts, self.clock()) if facts else None
-        except InvalidInput as error:
-            self._keep(order, source.kind, some, error)
-            return
-        except (ValueError, TypeError, KeyError):
+        except Exception as error:  # an answer that the sender's module was not made for is bad input, no breakdown
+            logger("collect").warning("look-up unreadable", extra={"error": type(error).__name__})
             self._keep(order, source.kind, some, InvalidInput("the answer cannot be read", code="unreadable"))
             return
+        facts = [fact for found in told for fact in found or ()]
+        taken = self.store.put(source, facts, self.clock()) if facts else None
         unknown = [lookup for lookup, found in zip(some, told, strict=True) if found is None]
         self._keep(order, source.kind, unknown, InvalidInput("the sender does not know it any more", code="not_found"))
         meter().add("lookups", len(some) - len(unknown), outcome="told")
