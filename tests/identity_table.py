@@ -129,8 +129,10 @@ class MemoryDynamo:
             return held is None
         if expression == "attribute_not_exists(#f) OR size(#f) < :most":
             return True
-        assert expression == "#v = :v"
-        return held is not None and held["v"] == body["ExpressionAttributeValues"][":v"]
+        placeholder = expression.partition(" = ")[0]
+        assert expression == f"{placeholder} = :{placeholder[1:]}"
+        name = body["ExpressionAttributeNames"][placeholder]
+        return held is not None and held.get(name) == body["ExpressionAttributeValues"][":" + placeholder[1:]]
 
 
 def _update(table: dict, body: dict) -> None:

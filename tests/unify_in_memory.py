@@ -46,6 +46,7 @@ class MemoryWorld:
         self.identities = Identities(
             tables["profiles"],
             tables["outbox"],
+            tables["delivery"],
             client,
             hasher,
             "main",

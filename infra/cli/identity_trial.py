@@ -18,7 +18,7 @@ from hoso.unify.try_scenarios import Scenario, outcome
 
 ORDERS = ("given", "shuffled", "shuffled-repeats")
 _TRIES = 20
-TABLES = {"profiles": "try-profiles", "outbox": "try-outbox"}
+TABLES = {"profiles": "try-profiles", "outbox": "try-outbox", "delivery": "try-delivery"}
 
 Step = Evidence | Operation
 
@@ -104,6 +104,7 @@ def open_identities(client: Any, scenario: Scenario) -> Identities:
     return Identities(
         profiles=Table(TABLES["profiles"], client, sleep=lambda _: None),
         outbox=Table(TABLES["outbox"], client),
+        delivery=Table(TABLES["delivery"], client),
         client=client,
         hasher=Hasher(b"scenario"),
         workspace="main",

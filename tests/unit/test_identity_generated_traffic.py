@@ -29,7 +29,14 @@ def test_generated_traffic_learnt_live_equals_the_pure_function() -> None:
     told = evidence_of(traffic)
     client = MemoryDynamo()
     identities = Identities(
-        Table("profiles", client), Table("outbox", client), client, Hasher(b"t"), "main", DEFAULT, lambda: 0
+        Table("profiles", client),
+        Table("outbox", client),
+        Table("delivery", client),
+        client,
+        Hasher(b"t"),
+        "main",
+        DEFAULT,
+        lambda: 0,
     )
     for first in range(0, len(told), 40):
         identities.learn(told[first : first + 40])

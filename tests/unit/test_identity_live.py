@@ -29,6 +29,7 @@ def service(client: Any, config: IdentityConfig = STANDARD) -> Identities:
     return Identities(
         Table("profiles", client),
         Table("outbox", client),
+        Table("delivery", client),
         client,
         Hasher(b"test"),
         "main",

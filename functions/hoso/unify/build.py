@@ -58,6 +58,7 @@ class Parts:
         return Identities(
             self.profiles,
             self.outbox,
+            self.store.delivery,
             client("dynamodb"),
             self.control.hasher(workspace),
             workspace,

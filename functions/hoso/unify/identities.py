@@ -69,12 +69,14 @@ class Outcome:
 
 
 class Identities:
-    """Identity of one workspace, on the ``profiles`` table; announcements go to the ``outbox`` table."""
+    """Identity of one workspace, on the ``profiles`` table; announcements go to the ``outbox`` table, and whom the
+    sweeper has to look at to ``delivery``."""
 
     def __init__(
         self,
         profiles: Table,
         outbox: Table,
+        delivery: Table,
         client: Any,
         hasher: Hasher,
         workspace: str,
@@ -93,7 +95,7 @@ class Identities:
         self._table = profiles
         self._sleep = sleep
         self._reader = ComponentReader(profiles, self.keys)
-        self._writer = IdentityWriter(profiles, outbox, client, self.keys, clock)
+        self._writer = IdentityWriter(profiles, outbox, delivery, client, self.keys, clock)
 
     def learn(self, evidence: Sequence[Evidence]) -> dict[Identifier, str]:
         """Learn what events tell; the profile id of every hub, as it stands afterwards.
@@ -139,7 +141,7 @@ class Identities:
         """Apply an operator's records, or a probable link, at once; they take effect once per id of the first.
 
         ``note`` (``by``, ``reason``, …) is kept with the record and in the merge log. Answers what changed; only the
-        profile ids (``pids``) when the record was applied before.
+        profile ids (``pids``, and ``touched`` as of then) when the record was applied before.
 
         Raises:
             Transient: as ``learn``.
@@ -246,8 +248,8 @@ class Identities:
         """Decide and write, again when somebody was faster; None when the component is too large."""
         seeds = {*seeds, *(one for evidence in told for one in all_of(evidence))}
         seeds |= {one for record in records for one in _named(record)}
-        if records and self._writer.is_applied(records[0].record_id):
-            return Change(pids={one: self.person_of(one) for one in seeds})
+        if records and (done := self._done(records[0], seeds)) is not None:
+            return done
         cause = cause or Cause.of(told, records, note)
         unfinished: str | None = None
         through = not told and all(isinstance(record, Cut | Erasure | Block) for record in records)
@@ -262,7 +264,9 @@ class Identities:
                 if change and self._has_sides():
                     keep_sides(component, change, self._first_events)
                 if change or records:
-                    self._writer.write(component, change, cause)
+                    evaluated = {change.pids.get(one.hub) for one in told}
+                    waiting = [pid for pid in change.touched if pid not in evaluated]
+                    self._writer.write(component, change, cause, () if cause.rule == "probable" else waiting)
                 return change
             except Unfinished as open_move:
                 unfinished = open_move.pid
@@ -271,9 +275,19 @@ class Identities:
                     return None
                 through = False
             except (Conflict, Transient):
-                if records and self._writer.is_applied(records[0].record_id):
-                    return Change(pids={one: self.person_of(one) for one in seeds})
+                if records and (done := self._done(records[0], seeds)) is not None:
+                    return done
         raise Transient(f"identity was not settled in {ATTEMPTS} tries")
+
+    def _done(self, record: Operation, seeds: Iterable[Identifier]) -> Change | None:
+        """What is left to tell of a record that took effect before: whom it concerned."""
+        held = self.applied(record.record_id)
+        if held is None:
+            return None
+        touched: list[str] = held.get("people", [])
+        for pid in touched:
+            self.settle(pid)
+        return Change(pids={one: self.person_of(one) for one in seeds}, touched=touched)
 
     def _read(self, wanted: Iterable[Identifier], *, consistent: bool) -> dict[Identifier, Item | None]:
         names = {one: self.keys.identifier_key(one) for one in wanted}

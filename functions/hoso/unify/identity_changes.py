@@ -212,8 +212,9 @@ def _carried(component: Component, pid: str, change: Change, keys: IdentityKeys)
     if memberships:
         carried["m"] = memberships
         carried["mr"] = {segment: reasons[segment] for segment in memberships if segment in reasons}
-    if listed:
-        carried["ab"] = sorted(set(listed))
+    former = set(listed) - change.after.keys()  # whoever lives again lists its own
+    if former or "ab" in own:
+        carried["ab"] = sorted(former)
     return carried
 
 

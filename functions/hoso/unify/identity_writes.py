@@ -6,7 +6,7 @@ an identifier also writes the item of its person, so these versions guard the id
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from hoso.unify.evidence import Evidence, Operation
 from hoso.unify.identity_changes import Change
 from hoso.unify.identity_component import Component, TooLarge
 from hoso.unify.identity_items import IdentityKeys, read_identifier
+from hoso.unify.settlement import due_item
 
 MOVES_PER_STEP = 45
 _OUTBOX_TTL_MS = 7 * DAY_MS
@@ -66,25 +67,28 @@ class Cause(NamedTuple):
 class IdentityWriter:
     """The write path of identity."""
 
-    def __init__(self, profiles: Table, outbox: Table, client: Any, keys: IdentityKeys, clock: Clock) -> None:
+    def __init__(
+        self, profiles: Table, outbox: Table, delivery: Table, client: Any, keys: IdentityKeys, clock: Clock
+    ) -> None:
         self._table = profiles
         self._outbox = outbox
+        self._delivery = delivery
         self._client = client
         self._keys = keys
         self._clock = clock
 
-    def is_applied(self, record_id: str) -> bool:
-        """Whether an operator's record took effect."""
-        return self._table.get(self._keys.record_key(record_id), consistent=True) is not None
-
-    def write(self, component: Component, change: Change, cause: Cause) -> None:
-        """Write a change.
+    def write(self, component: Component, change: Change, cause: Cause, waiting: Collection[str] = ()) -> None:
+        """Write a change. ``waiting`` are people whose segments no event of this work will have evaluated: they fall
+        due at once, so that the sweeper does, whoever dies (of very many the next night does).
 
         Raises:
             Refused: somebody changed one of the people meanwhile; read and decide again.
             TooLarge: the evidence of more identifiers changes than one transaction holds.
         """
         bases = self._bases(component, change)
+        now = self._clock()
+        for pid in waiting:
+            change.people[pid]["due"] = now
         writes = self._people(change, bases)
         writes += self._identifiers(component, change.learnt)
         writes += self._history(component, change, bases, cause)
@@ -92,10 +96,13 @@ class IdentityWriter:
             writes.append(
                 Put(
                     self._table,
-                    (cause.note or {}) | _item(self._keys.record_key(cause.record_id), v=1, at=self._clock()),
+                    (cause.note or {})
+                    | _item(self._keys.record_key(cause.record_id), v=1, at=now, people=change.touched),
                     ABSENT,
                 )
             )
+        if len(writes) + len(waiting) <= TRANSACTION_LIMIT:
+            writes += [Put(self._delivery, due_item(self._keys.workspace, pid, now)) for pid in waiting]
         bumped = [one for pid in change.touched for one in change.after[pid]]
         writes += [self._forget(one) for one in sorted(change.forgotten.difference(bumped))]
         moves = self._identifiers(component, change.moved)
@@ -189,7 +196,8 @@ class IdentityWriter:
             key = self._keys.person_key(pid)
             if pid in change.people:
                 kept = {} if base is None or "to" in base else base
-                kept = {name: value for name, value in kept.items() if name not in _MAY_BE_EMPTY}
+                gone = (*_MAY_BE_EMPTY, "rl") if pid in change.touched else _MAY_BE_EMPTY
+                kept = {name: value for name, value in kept.items() if name not in gone}
                 item = kept | _filled(change.people[pid])
             elif pid in change.tombstones:
                 item = change.tombstones[pid]

@@ -185,13 +185,17 @@ class People:
         failures = 0
         while failures < ATTEMPTS:
             profile = self.load_person(workspace, pid)
+            if "st" in profile.person.rest:  # a killed worker left identifiers to be moved
+                self._identities(workspace).settle(profile.pid)
+                profile = self.load_person(workspace, pid)
+            because = Reason("merge" if kind == "time" and profile.person.dirty else kind)
             settled = settle(
                 workspace,
                 profile.person,
                 decide(profile),
                 self._rulebook.book(workspace).revisions,
                 at=as_of,
-                reason=lambda _key: Reason(kind),
+                reason=lambda _key, told=because: told,
                 every=every,
             )
             if settled is None or not profile.exists:

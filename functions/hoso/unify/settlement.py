@@ -25,8 +25,10 @@ MOST_TRANSITIONS = 25
 """Changes in one transaction; a person with more gets them in further rounds."""
 MOST_ITEMS = 75
 """Items of changes and of new times to look again in one transaction: the rest of it is the person's fragments."""
-_AFTER_MERGE = frozenset({"ab", "qm"})
-"""Attributes of a person that a merge or a parting leaves until everything was evaluated."""
+_AFTER_MERGE = frozenset({"ab", "qm", "rl"})
+"""Attributes of a person that a merge or a parting leaves until everything was evaluated and listed anew."""
+MOST_FORMER = 60
+"""Profile ids whose entries go with one that ends: as many people as one decision of identity joins."""
 _OUTBOX_TTL_MS = 7 * DAY_MS
 _DUE_TTL_MS = 7 * DAY_MS
 
@@ -45,9 +47,8 @@ class Reason(NamedTuple):
 class Settlement:
     """A person after the verdicts, with the items that belong to the change.
 
-    ``puts`` and ``drops`` are member items, ``due`` the timer to arm, ``outbox`` the announcements, ``relisted`` and
-    ``unlisted`` the member items that only follow a merge. ``complete`` is false when there was more to change than
-    one transaction takes.
+    ``puts`` and ``drops`` are member items, ``due`` the timer to arm, ``outbox`` the announcements. ``complete`` is
+    false when there was more to change than one transaction takes.
     """
 
     person: Person
@@ -55,9 +56,12 @@ class Settlement:
     drops: list[Key] = field(default_factory=list[Key])
     outbox: list[Item] = field(default_factory=list[Item])
     due: Item | None = None
-    relisted: list[Item] = field(default_factory=list[Item])
-    unlisted: list[Key] = field(default_factory=list[Key])
     complete: bool = True
+
+    @property
+    def room(self) -> int:
+        """How many more items the transaction takes."""
+        return MOST_ITEMS - len(self.puts) - len(self.drops) - len(self.outbox)
 
 
 def settle(
@@ -80,21 +84,23 @@ def settle(
     answer = Settlement(person)
     found = _with_vanished(verdicts, person, revisions, every=every)
     changed = _bring(workspace, answer, memberships, reasons, found, revisions, at, reason)
+    rest = dict(person.rest)
+    unclean = person.dirty or bool(_AFTER_MERGE & rest.keys())
+    if every and unclean and answer.complete:
+        changed = True
+        reached = _relist(workspace, answer, memberships)
+        if reached is None:
+            rest = {name: value for name, value in rest.items() if name not in _AFTER_MERGE}
+        else:
+            rest["rl"], answer.complete = reached, False
+    cleaned = every and unclean and answer.complete
     # who evaluates all segments and cannot write all changes at once has to evaluate all of them again: now, or, if
     # this process dies, when the sweeper comes
     due = _due(person, verdicts, at, every=every) if answer.complete or not every else at
-    cleaned = every and answer.complete and (person.dirty or bool(_AFTER_MERGE & person.rest.keys()))
-    if not (changed or cleaned or due != person.due):
+    if not (changed or due != person.due):
         return None
     if due is not None and due != person.due:
         answer.due = due_item(workspace, person.pid, due)
-    rest = person.rest
-    if cleaned:
-        former: list[str] = [*rest.get("ab", ())]
-        answer.unlisted = [member_key(workspace, pid, key) for pid in former for key in person.memberships]
-        if former or rest.get("qm"):
-            answer.relisted = [member_item(workspace, person.pid, key, held) for key, held in memberships.items()]
-        rest = {name: value for name, value in rest.items() if name not in _AFTER_MERGE}
     answer.person = replace(
         person,
         version=person.version + 1,
@@ -124,12 +130,13 @@ def _bring(
     """
     pid, version = answer.person.pid, answer.person.version + 1
     quiet: frozenset[str] = frozenset(answer.person.rest.get("qm", ()))
+    former: list[str] = answer.person.rest.get("ab", [])[:MOST_FORMER]
     changed = False
     for key, verdict in sorted(verdicts.items()):
         held = memberships.get(key)
         if verdict.spilled:
             continue
-        full = len(answer.puts) + len(answer.drops) + len(answer.outbox) >= MOST_ITEMS
+        full = answer.room < (3 if verdict.member else 2 + len(former)) and answer.room < MOST_ITEMS
         if verdict.member == (held is not None):
             if held is not None and _stale(held, verdict, revisions[key], at):
                 if full:
@@ -151,13 +158,39 @@ def _bring(
         else:
             del memberships[key]
             reasons.pop(key, None)
-            answer.drops.append(member_key(workspace, pid, key))
+            answer.drops += [member_key(workspace, one, key) for one in (pid, *former)]
         changed = True
         if not verdict.member and key in quiet:
             continue  # it was a member only as part of the person from whom it parted: nobody was told that it entered
         kind = "segment.entered" if verdict.member else "segment.exited"
         answer.outbox.append(_announcement(workspace, pid, kind, key, revision, version, cause, at))
     return changed
+
+
+def _relist(workspace: str, answer: Settlement, memberships: Mapping[str, Membership]) -> list[str] | None:
+    """List memberships after a merge or a parting: under the person's id, and no more under the former ones, as far as
+    the transaction goes. Answers the place that was reached, for the next round; None at the end.
+
+    It is done in the transaction of the person, as what a slower worker lists could be over by then.
+    """
+    rest, pid = answer.person.rest, answer.person.pid
+    former: list[str] = rest.get("ab", [])
+    if not former and not rest.get("qm"):
+        return None
+    done = {(item["pk"], item["sk"]) for item in answer.puts} | {*answer.drops}
+    reached: list[str] = rest.get("rl", ["", ""])
+    places = sorted((key, one) for key in memberships for one in ("", *former))
+    for key, one in places:
+        if [key, one] <= reached:
+            continue
+        if answer.room <= 0:
+            return reached
+        if not one and member_key(workspace, pid, key) not in done:
+            answer.puts.append(member_item(workspace, pid, key, memberships[key]))
+        elif one and member_key(workspace, one, key) not in done:
+            answer.drops.append(member_key(workspace, one, key))
+        reached = [key, one]
+    return None
 
 
 def member_key(workspace: str, pid: str, segment: str) -> Key:

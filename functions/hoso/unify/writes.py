@@ -12,15 +12,7 @@ from hoso.unify.store import ProfileStore, hot_key
 
 
 def settlement_writes(store: ProfileStore, workspace: str, settled: Settlement) -> list[Write]:
-    """The person, its member items, its timer and its announcements. Makes the member items that follow a merge
-    right first: they repeat what the person item says and may be written twice."""
-    if settled.relisted or settled.unlisted:
-        listed = {(item["pk"], item["sk"]) for item in (*settled.relisted, *settled.puts)}
-        changed = {(item["pk"], item["sk"]) for item in settled.puts}
-        store.profiles.batch_write(
-            [item for item in settled.relisted if (item["pk"], item["sk"]) not in changed],
-            [key for key in dict.fromkeys(settled.unlisted) if key not in listed],
-        )
+    """The person, its member items, its timer and its announcements."""
     person = settled.person
     writes: list[Write] = [Put(store.profiles, person_item(person, workspace), at_version(person.version - 1))]
     writes += [Put(store.profiles, item) for item in settled.puts]

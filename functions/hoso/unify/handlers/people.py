@@ -194,8 +194,7 @@ def _asked(request: Request, action: str) -> tuple[str, Wish, Json | None]:
     if held is None:
         return actor, wish, None
     now = parts().clock()
-    people = {end for link in (*held.get("cut", ()), *held.get("apart", ())) for end in link} | {held.get("value")}
-    for pid in {parts().people.profile_id(parts().settings.workspace, _named(one)) for one in people if one}:
+    for pid in held.get("people", ()):
         parts().people.reevaluate(parts().settings.workspace, pid, now, kind="merge")
     told = {name: held[name] for name in ("cut", "apart", "value") if name in held}
     return actor, wish, {"record": f"{action}-{wish.request_id}", "dry_run": False, "repeated": True, **told}
