@@ -42,6 +42,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "CollectFunction": ("quarantine/",),
     "HookFunction": ("quarantine/",),
     "LookupFunction": ("quarantine/",),
+    "PullFunction": ("imports/",),
     "ArchiveFunction": ("archive/", "catalogue/", "quarantine/", "aws/lambda/"),
     "CollectAdminFunction": ("quarantine/",),
     "SeenFunction": ("catalogue/", "catalogue-days/", "quarantine/"),

@@ -106,6 +106,14 @@ def address(
     _tell(answer, as_json=json_)
 
 
+@app.command()
+def pulls(key: KeyArgument, data: DataOption = None, url: UrlOption = None, json_: JsonOption = False) -> None:
+    """What is fetched from this source on a schedule: up to when, when next, and what is wrong."""
+    with connect(data, url) as connection:
+        items = connection.pages(f"{_path(key)}/pulls", None)
+        show.rows(items, ["object", "since", "until", "next", "files", "trouble"], as_json=json_, title="pulls")
+
+
 def _path(key: str) -> str:
     return f"{_ROOT}/{quote(key, safe='')}"
 

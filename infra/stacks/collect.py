@@ -13,6 +13,7 @@ from constructs import Construct
 from infra.constructs.api import ApiStage
 from infra.constructs.function import Environment, Job
 from infra.constructs.role import allow
+from infra.constructs.schedule import Schedule
 from infra.constructs.stream import StreamConsumer
 from infra.parameters import Parameters
 from infra.stacks.access import budgets, items, list_objects, objects, quarantine, read_control, read_stream
@@ -32,6 +33,10 @@ SDK_HEADERS = (
 )
 
 
+_PULLS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*#U#*"]}}
+"""Of the table of deliveries just the pulls."""
+
+
 class CollectStack(CapabilityStack):
     """Ingest API → stream → archive."""
 
@@ -42,6 +47,7 @@ class CollectStack(CapabilityStack):
         self._ingest()
         self._lookups()
         self._hooks()
+        self._pulls()
         self._archive()
         self._admin()
         self._plans()
@@ -161,8 +167,16 @@ class CollectStack(CapabilityStack):
             Job(
                 handler="hoso.collect.handlers.hook_admin.handler",
                 description="Admin API: webhook sources, their addresses and secrets",
-                environment={"control_table": data.control.table_name, "public_url": self.parameters.ingest_url},
-                permissions=[*read_control(data), items(data.control, "Put")],
+                environment={
+                    "control_table": data.control.table_name,
+                    "delivery_table": data.delivery.table_name,
+                    "public_url": self.parameters.ingest_url,
+                },
+                permissions=[
+                    *read_control(data),
+                    items(data.control, "Put"),
+                    allow(["dynamodb:Query"], data.delivery.table_arn, conditions=_PULLS),
+                ],
             ),
             routes=[
                 "GET /v1/webhook-sources",
@@ -172,7 +186,41 @@ class CollectStack(CapabilityStack):
                 "DELETE /v1/webhook-sources/{key}/secrets/{id}",
                 "POST /v1/webhook-sources/{key}/addresses",
                 "DELETE /v1/webhook-sources/{key}/addresses/{id}",
+                "GET /v1/webhook-sources/{key}/pulls",
             ],
+        )
+
+    def _pulls(self) -> None:
+        """Bulk files of CRMs come to where files to import are dropped."""
+        data = self.data
+        pull = self.function(
+            "PullFunction",
+            Job(
+                handler="hoso.collect.handlers.pulls.handler",
+                description="Bulk files from the APIs of webhook sources, to imports",
+                environment={
+                    "control_table": data.control.table_name,
+                    "delivery_table": data.delivery.table_name,
+                    "bucket": data.bucket.bucket_name,
+                },
+                permissions=[
+                    allow(["dynamodb:GetItem", "dynamodb:Query"], data.control.table_arn),
+                    allow(["dynamodb:GetItem", "dynamodb:PutItem"], data.delivery.table_arn, conditions=_PULLS),
+                    objects(data.bucket, ["s3:PutObject"], "imports/"),
+                ],
+                timeout_s=900,
+                memory_mb=1024,
+                asynchronous=True,
+            ),
+        )
+        Schedule(
+            self,
+            "PullNow",
+            expression="rate(15 minutes)",
+            target_arn=pull.function.function_arn,
+            action="lambda:InvokeFunction",
+            payload={},
+            dead_letters=self.failed,
         )
 
     def _own_domain(self) -> None:

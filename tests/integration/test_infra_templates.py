@@ -40,7 +40,7 @@ LOGICAL_IDS = {
 }
 SPACES = ("collections/{collection}/profiles/{id}/{part}", "host/{store}/greeting")
 """Routes of the admin API without its authorizer: their function checks an access token itself."""
-ACKNOWLEDGED = 151
+ACKNOWLEDGED = 153
 ALLOWED_STAR = re.compile(r"^(logs|xray):")
 
 
@@ -174,7 +174,7 @@ def test_r39_rules_schedules_and_async_functions_have_bounds_and_dead_letters(de
         assert schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 10
     for function in resources(dev, "AWS::Lambda::Function").values():
         assert function["Properties"]["DeadLetterConfig"]["TargetArn"]
-    assert len(resources(dev, "AWS::Lambda::EventInvokeConfig")) == 4
+    assert len(resources(dev, "AWS::Lambda::EventInvokeConfig")) == 5
 
 
 def test_r54_no_function_reserves_concurrency(prod: dict[str, Template]) -> None:

@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
@@ -68,11 +68,13 @@ class NoAnswer(Transient):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer: status, ``Retry-After`` as sent, the begin of the body, never decompressed."""
+    """An HTTP answer: status, ``Retry-After`` as sent, the begin of the body, never decompressed, and the headers with
+    their names in lower case."""
 
     status: int
     retry_after: str | None
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Resolved(NamedTuple):
@@ -274,7 +276,8 @@ def _read(connection: socket.socket, deadline: float, method: str, most: int) ->
             body += piece
     except (OSError, HTTPException):
         pass
-    return Reply(response.status, response.headers.get("retry-after"), bytes(body))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status, headers.get("retry-after"), bytes(body), headers)
 
 
 def _left(deadline: float) -> float:

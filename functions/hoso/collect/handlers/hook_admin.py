@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hoso.collect.pulls.work import standings
 from hoso.collect.sources.contract import SIGNING
 from hoso.collect.sources.directory import HookAdmin
 from hoso.platform.aws import client
@@ -80,6 +81,14 @@ def _revoke(request: Request) -> dict[str, Any]:
     return {"success": True}
 
 
+def _pulls(request: Request) -> dict[str, Any]:
+    request.require()
+    hooks().show(request.path["key"])
+    settings = Settings.from_env(os.environ)
+    delivery = Table(settings.delivery_table, client("dynamodb"))
+    return {"items": standings(delivery, settings.workspace, request.path["key"]), "next": None}
+
+
 @cache
 def hooks() -> HookAdmin:
     """What this process works with, made at its first request."""
@@ -100,5 +109,6 @@ _ROUTES = Router(
         "DELETE /v1/webhook-sources/{key}/secrets/{id}": _revoke,
         "POST /v1/webhook-sources/{key}/addresses": _new_address,
         "DELETE /v1/webhook-sources/{key}/addresses/{id}": _revoke,
+        "GET /v1/webhook-sources/{key}/pulls": _pulls,
     }
 )

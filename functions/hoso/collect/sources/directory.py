@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -70,6 +70,14 @@ class HookSources:
     def _look_up(self, digest: str) -> HookSource | None:
         held = self._table.get(("hookpath", digest), consistent=True)
         return None if held is None or "x" in held else self.named(held["w"], held["s"])
+
+    def all(self, workspace: str) -> Iterator[HookSource]:
+        """The enabled webhook sources of a workspace, by their keys. Raises ``Transient``."""
+        for key, document in sorted(self._control.all(workspace, KIND).items()):
+            if document.body["kind"] in KINDS:
+                source = self.named(workspace, key)
+                if source is not None:
+                    yield source
 
     def named(self, workspace: str, source: str) -> HookSource | None:
         """An enabled source by its key, as it is now. Raises ``Transient``."""

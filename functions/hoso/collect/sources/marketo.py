@@ -8,8 +8,9 @@ from typing import Annotated, Any, cast
 import orjson
 from pydantic import AfterValidator, Field
 
+from hoso.collect.pulls.settings import MarketoPull
 from hoso.collect.sources.calls import consent, identify, person, stamp, track
-from hoso.collect.sources.contract import Delivery, Fact, HookKind, Json, Settings
+from hoso.collect.sources.contract import SIGNING, TOKEN, Delivery, Fact, HookKind, Json, Settings
 from hoso.collect.sources.reading import form, given, instant, is_zone, json_object, text_of
 from hoso.collect.sources.standard import KEY_HEADER, verify_key
 from hoso.model.errors import InvalidInput
@@ -50,6 +51,8 @@ class MarketoSettings(Settings):
     header: str = Field(default=KEY_HEADER, pattern=r"^[a-z0-9-]{1,60}$")
     zone: Annotated[str, AfterValidator(is_zone)] = "UTC"
     id_type: str = "customer_id"
+    pull: MarketoPull | None = None
+    """What is fetched on a schedule (``hoso.collect.pulls``)."""
 
 
 def verify(delivery: Delivery) -> None:
@@ -148,5 +151,6 @@ SOURCES = (
         verify=verify,
         facts=facts,
         settings=MarketoSettings,
+        uses=(SIGNING, TOKEN),
     ),
 )

@@ -7,8 +7,20 @@ from typing import Any, cast
 
 from pydantic import Field
 
+from hoso.collect.pulls.settings import SalesforcePull
 from hoso.collect.sources.calls import consent, identify, person, stamp, track
-from hoso.collect.sources.contract import Delivery, Fact, HookKind, Json, Reply, Settings, Unverified, text
+from hoso.collect.sources.contract import (
+    SIGNING,
+    TOKEN,
+    Delivery,
+    Fact,
+    HookKind,
+    Json,
+    Reply,
+    Settings,
+    Unverified,
+    text,
+)
 from hoso.collect.sources.reading import given, instant, json_value, member, number, one_or_many, text_of
 from hoso.collect.sources.signatures import same
 from hoso.collect.sources.standard import verify_key
@@ -55,6 +67,8 @@ class SalesforceSettings(Settings):
     organization_id: str = Field(pattern=r"^00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?$")
     client_id: str = ""
     id_type: str = "crm_id"
+    pull: SalesforcePull | None = None
+    """What is fetched on a schedule (``hoso.collect.pulls``)."""
 
 
 def verify(delivery: Delivery) -> None:
@@ -238,6 +252,7 @@ SOURCES: Sequence[HookKind] = (
         stored=stored,
         refused=refused,
         settings=SalesforceSettings,
+        uses=(SIGNING, TOKEN),
         needs_secret=False,
     ),
 )
