@@ -105,11 +105,11 @@ class Pulls:
     def _fetch(self, source: str, puller: Puller, caller: Caller, window: Window, job: str) -> int:
         """Drop the files of a job; how many they are."""
         root = f"imports/{quote(self.workspace, safe='')}/{source}/"
-        span = f"{format_instant(window.since)}-{format_instant(window.until)}".replace(":", "")
+        span = f"{_short(window.since)}-{_short(window.until)}"
         mapping = orjson.dumps(puller.mapping(window))
         count = 0
         for count, body in enumerate(_filled(puller.files(caller, window, job)), 1):
-            key = f"{root}pulled-{window.object}-{span}-{count:05d}.csv"
+            key = f"{root}pulled-{window.object}-{span}-{count}.csv"
             self.objects.put(f"{key}.mapping.json", mapping, "application/json")
             self.objects.put(key, body, _FILE_TYPE)
         return count
@@ -138,6 +138,15 @@ def _pk(workspace: str, source: str) -> str:
 def _filled(files: Iterator[bytes]) -> Iterator[bytes]:
     """The files that have rows beside that of their columns."""
     return (body for body in files if body.strip().count(b"\n"))
+
+
+def _short(instant: int) -> str:
+    """An instant in the name of a file.
+
+    >>> _short(1_767_596_400_000)
+    '20260105T070000'
+    """
+    return format_instant(instant)[:19].replace("-", "").replace(":", "")
 
 
 def _without_job(state: Item) -> Item:
