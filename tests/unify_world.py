@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from moto import mock_aws
 
-from hoso.model.identifiers import DEFAULT, Identifier, extract
+from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, extract
 from hoso.model.record import Event, Record, pack
 from hoso.model.time import parse_instant
 from hoso.platform.aws import client
@@ -176,11 +176,13 @@ def unify_world(folder: Path, config_ttl_ms: int = 0) -> Iterator[World]:
         made.cache_clear()
 
 
-def packed(events: Iterable[dict[str, Any]], received_at: int, *, source: str = "web") -> list[bytes]:
-    """The records that collect makes of events: one per run of events of the same hub."""
+def packed(
+    events: Iterable[dict[str, Any]], received_at: int, *, source: str = "web", identity: IdentityConfig = DEFAULT
+) -> list[bytes]:
+    """The records that collect makes of events: one per run of events of the same hub by these identity rules."""
     records: list[Record] = []
     for body in events:
-        ids = extract(body, DEFAULT)
+        ids = extract(body, identity)
         hub, rest = ids[0], ids[1:]
         original = parse_instant(body.get("timestamp"))
         event = Event(

@@ -106,13 +106,14 @@ class ArchiveRange:
                 break
         return found
 
-    def copies(self, within_ms: int, after: str, limit: int) -> list[Copies]:
+    def copies(self, within_ms: int, after: str, limit: int, *, bodies: bool = False) -> list[Copies]:
         """Messages that came again under another hub within the range, by id, beginning after this place
         (decision 0028).
 
         The copy received first is the event, be it of before the range; of the others those that came within
-        ``within_ms`` of it.
+        ``within_ms`` of it. With ``bodies`` each copy has ``ids`` and ``body`` too, as JSON text.
         """
+        whole = ", 'ids': ids, 'body': body" if bodies else ""
         wanted = self._wanted
         earlier = ArchiveRange(self._objects, self._workspace, wanted._replace(since=wanted.since - within_ms))
         names = [name for day in earlier.days() for name in self._archive.files(day)]
@@ -121,10 +122,9 @@ class ArchiveRange:
         values = {"since": wanted.since, "until": wanted.until, "source": wanted.source, "after": after, "most": limit}
         with local_copies(self._objects, names) as files, connect() as connection:
             connection.execute(f"SET temp_directory = '{files[0].parent}'")
-            rows = connection.execute(
-                """
+            statement = f"""
                 WITH held AS (
-                    SELECT message_id, source, hub_type, hub_value, received_at, event,
+                    SELECT message_id, source, hub_type, hub_value, received_at, event, ids, body,
                            hash(event, json_extract(body, '$.properties'), json_extract(body, '$.traits')) AS content
                     FROM read_parquet($files)
                     WHERE received_at >= $since - $within AND received_at < $until
@@ -136,13 +136,14 @@ class ArchiveRange:
                         (PARTITION BY source, message_id ORDER BY received_at, hub_type, hub_value)
                 )
                 SELECT message_id, source, count(DISTINCT content) = 1,
-                       list({'type': hub_type, 'value': hub_value, 'received_at': received_at, 'event': event}
+                       list({{'type': hub_type, 'value': hub_value, 'received_at': received_at, 'event': event{whole}}}
                             ORDER BY received_at, hub_type, hub_value)
                 FROM near GROUP BY message_id, source
                 HAVING count(*) > 1 AND max(received_at) >= $since
                 ORDER BY message_id || chr(31) || source LIMIT $most
-                """,
-                {"files": [str(file) for file in files], "within": within_ms, **values},
+                """  # noqa: S608  constants
+            rows = connection.execute(
+                statement, {"files": [str(file) for file in files], "within": within_ms, **values}
             ).fetchall()
         return [Copies(*row) for row in rows]
 

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import Conflict, Transient
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import Condition, Item, Put, Update, Write, at_version
 from hoso.unify import pages
 from hoso.unify.archive_range import Copies
 from hoso.unify.aside import DUPLICATE, Quarantine
 from hoso.unify.dedupe import message_hash
-from hoso.unify.fragments import BadEvent, Cold, Hot, New, cold_item, cold_of, fold, hot_item, hot_of
+from hoso.unify.fragments import New, cold_of, hot_of
 from hoso.unify.people import People
+from hoso.unify.refold import PAGES_AT_ONCE, Refold, Seen
 from hoso.unify.store import ProfileStore, cold_key, hot_key
 
 ATTEMPTS = 6
-_PAGES_AT_ONCE = 30
-"""Pages that one transaction changes: with 100 KB each it stays under the limit of 4 MB."""
 _BASE_DELAY_S = 0.03
-_STORED = Condition("attribute_exists(pk)")
 
 
 @dataclass(slots=True)
@@ -65,16 +62,6 @@ class Copy(NamedTuple):
     first: dict[str, Any] | None
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What a walk over the pages of a fragment has met."""
-
-    events: int = 0
-    changed: list[tuple[Item, Item]] = field(default_factory=list[tuple[Item, Item]])
-    gone: dict[bytes, New] = field(default_factory=dict[bytes, New])
-    known: set[bytes] = field(default_factory=set[bytes])
-
-
 class Striker:
     """Takes copies out of fragments, and has the segments of the people concerned evaluated."""
 
@@ -88,6 +75,7 @@ class Striker:
     ) -> None:
         self._store = store
         self._people = people
+        self._refold = Refold(store, people)
         self._quarantine = quarantine
         self._clock = clock
         self._sleep = sleep
@@ -115,7 +103,11 @@ class Striker:
                 held = pages.holds(stored, set(copies))
                 if held:
                     counting = {message_hash(new.event.message_id, new.source) for new in pages.events_of(stored)}
-                    struck |= {(*hub, digest) for digest in held - counting}
+                    out = {
+                        message_hash(new.event.message_id, new.source)
+                        for new in pages.events_of(stored, out=(pages.COPY,))
+                    }
+                    struck |= {(*hub, digest) for digest in (held & out) - counting}
         answer: list[Copies] = []
         for message in found:
             digest = message_hash(message.message_id, message.source)
@@ -136,8 +128,8 @@ class Striker:
                 taken.absent += len(left)
                 return taken
             hot, cold = hot_of(hot_stored, hub), cold_of(cold_stored)
-            seen = _Seen()
-            fresh = self._anew(workspace, fid, hot, cold, set(left), seen)
+            seen = Seen()
+            fresh = self._refold.without(workspace, fid, hot, cold, set(left), seen)
             conflicts = [digest for digest in seen.gone if left[digest].first is not None]
             counts = Taken(struck=len(seen.gone), conflicts=len(conflicts))
             whole = fresh is not None and seen.events == hot.events
@@ -147,7 +139,7 @@ class Striker:
                 self._set_aside(workspace, [(left[digest], seen.gone[digest]) for digest in conflicts])
                 fresh[0].conflicts += len(conflicts)
                 try:
-                    self._store.commit(self._writes(workspace, fid, fresh, (hot, cold_stored), seen))
+                    self._store.commit(self._refold.writes(workspace, fid, fresh, (hot, cold_stored), seen))
                 except Conflict:
                     failures += 1
                     self._sleep(random.uniform(0, _BASE_DELAY_S * 2**failures))  # noqa: S311  jitter needs no secrecy
@@ -155,7 +147,7 @@ class Striker:
             taken.add(counts)
             for digest in seen.gone:
                 del left[digest]
-            if len(seen.changed) == _PAGES_AT_ONCE and whole and not dry_run:
+            if len(seen.changed) == PAGES_AT_ONCE and whole and not dry_run:
                 continue  # there may be more pages with copies
             taken.known += len(left.keys() & seen.known)
             taken.absent += len(left.keys() - seen.known)
@@ -164,56 +156,6 @@ class Striker:
                 self._people.reevaluate(workspace, hot.owner or f"p_{fid}", self._clock())
             return taken
         raise Transient(f"the fragment kept changing in {ATTEMPTS} tries")
-
-    def _anew(
-        self, workspace: str, fid: str, hot: Hot, cold: Cold, wanted: set[bytes], seen: _Seen
-    ) -> tuple[Hot, Cold] | None:
-        """Both parts of a fragment out of its timeline, without the wanted; None where that cannot be."""
-        rules = self._people.book(workspace).rules
-        fresh = Hot(
-            hot.hub,
-            version=hot.version + 1,
-            owner=hot.owner,
-            ring=hot.ring,
-            page=hot.page,
-            rules=rules.version,
-            conflicts=hot.conflicts,
-            rest=hot.rest,
-        )
-        made = Cold(version=cold.version + 1, computed=cold.computed, listed=cold.listed, rest=cold.rest)
-        try:
-            fold(fresh, made, self._kept(workspace, fid, hot.page, wanted, seen), rules)
-        except BadEvent as error:
-            if isinstance(error.__cause__, Transient):
-                raise error.__cause__ from error  # a page could not be read: that is no fault of an event
-            return None
-        return fresh, made
-
-    def _kept(self, workspace: str, fid: str, newest: str | None, wanted: set[bytes], seen: _Seen) -> Iterator[New]:
-        """The events that stay; what goes is noted on the way."""
-        for page in self._store.timeline(workspace, fid, newest):
-            held = pages.holds(page, wanted)
-            change = pages.strike(page, held) if held and len(seen.changed) < _PAGES_AT_ONCE else None
-            counting = pages.events_of(page)
-            seen.events += len(counting)
-            if change is None:
-                yield from counting
-                if held:
-                    seen.known |= pages.find(page, held).keys()
-                continue
-            seen.changed.append((page, change))
-            seen.gone |= pages.find(page, held)
-            yield from pages.events_of({**page, **change})
-
-    def _writes(
-        self, workspace: str, fid: str, fresh: tuple[Hot, Cold], before: tuple[Hot, Item | None], seen: _Seen
-    ) -> list[Write]:
-        table, pk = self._store.profiles, hot_key(workspace, fid)[0]
-        writes: list[Write] = [Put(table, hot_item(fresh[0], pk), at_version(before[0].version))]
-        if before[1] is not None:
-            writes.append(Put(table, cold_item(fresh[1], pk), at_version(before[1]["v"])))
-        writes += [Update(table, (page["pk"], page["sk"]), change, condition=_STORED) for page, change in seen.changed]
-        return writes
 
     def _set_aside(self, workspace: str, conflicts: Sequence[tuple[Copy, New]]) -> None:
         """Keep what was another event under the same message id, before it stops counting."""

@@ -74,7 +74,7 @@ def decide(
         else:
             mark(facts, record)
     clusters = cluster(facts, config)
-    change = _difference(component, facts, clusters, erased, config, keys, dropped)
+    change = difference(component, facts, clusters, erased, config, keys, dropped)
     change.forgotten = forgotten
     return change
 
@@ -134,7 +134,7 @@ def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> set[Identif
     return affected | ends
 
 
-def _difference(
+def difference(
     component: Component,
     facts: Facts,
     clusters: Clusters,
@@ -143,6 +143,8 @@ def _difference(
     keys: IdentityKeys,
     dropped: set[Identifier],
 ) -> Change:
+    """The change that brings a component to these facts and clusters. ``dropped`` are shared values of which links
+    were let go."""
     after = {keys.profile(anchor(members, config)): members for members in clusters.of.values()}
     change = Change(joins=clusters.joins, after=after)
     change.pids = {one: pid for pid, members in after.items() for one in members}

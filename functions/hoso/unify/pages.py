@@ -4,7 +4,8 @@ A page is written before the commit that names it. Its attributes beside the key
 the positions that are no part of the timeline (duplicates, refused), ``h`` the hashes of the message ids of all
 others, ``p`` the sort key of the page before, ``a`` and ``b`` lowest and highest event time, ``u`` the highest event
 time of all pages before, ``at`` the latest receipt, ``ttl``; ``s`` per record the positions that were struck out
-afterwards, because the message counts in another fragment (they stand in ``k`` too, and their hashes stay in ``h``).
+afterwards, because the message counts in another fragment, ``w`` those of events that went to another fragment under
+new identity rules (both stand in ``k`` too, and their hashes stay in ``h``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ PREFIX = "T#"
 TARGET_BYTES = 100_000
 MAX_RECORD_BYTES = 350_000
 """A packed record above this fits no page; the door makes none over 200,000 bytes before compression."""
+
+COPY, WENT = "s", "w"
+OUT = (COPY, WENT)
+"""Attributes of positions that were struck out, by the reason."""
 
 Item = dict[str, Any]
 
@@ -77,19 +82,13 @@ def linked(stored: Iterable[Item], newest: str | None) -> Iterator[Item]:
             return  # the expected page has expired, and with it all before
 
 
-def events_of(page: Mapping[str, Any], *, struck: bool = False) -> list[New]:
-    """The events of a page in the order of their arrival, with ``struck`` those too that were struck out. A record that
-    no longer unpacks is left out."""
+def events_of(page: Mapping[str, Any], *, out: Sequence[str] = ()) -> list[New]:
+    """The events of a page in the order of their arrival; with ``out`` those too that were struck out (``OUT``: for any
+    reason). A record that no longer unpacks is left out."""
     found: list[New] = []
-    skips: Sequence[Sequence[int]] = page.get("k") or ()
-    out: Sequence[Sequence[int]] = (page.get("s") or ()) if struck else ()
-    for number, blob in enumerate(page["d"]):
-        try:
-            record = unpack(blob)
-        except InvalidInput:
-            continue
-        skip = skips[number] if number < len(skips) else ()
-        back = out[number] if number < len(out) else ()
+    struck = [page[name] for name in out if page.get(name)]
+    for number, record, skip in records_in(page):
+        back = {position for lists in struck for position in lists[number]}
         agent: object = record.origin.get("user_agent")
         flags: dict[int, tuple[tuple[str, int, str], ...]] = {}
         for place, plan, revision, reason in record.flags:
@@ -102,22 +101,46 @@ def events_of(page: Mapping[str, Any], *, struck: bool = False) -> list[New]:
     return found
 
 
-def strike(page: Mapping[str, Any], wanted: set[bytes]) -> Item | None:
-    """The attributes ``k`` and ``s`` of a page without the events of these message hashes; None when it has none of
-    them that count."""
-    none: list[list[int]] = [[] for _ in page["d"]]
-    skips, out = list[list[int]](page.get("k") or none), list[list[int]](page.get("s") or none)
-    before = list(out)
+def records_in(page: Mapping[str, Any]) -> Iterator[tuple[int, Record, Sequence[int]]]:
+    """The records of a page that can be read: place, record, and the positions in it that do not count."""
+    skips: Sequence[Sequence[int]] = page.get("k") or ()
     for number, blob in enumerate(page["d"]):
         try:
             record = unpack(blob)
         except InvalidInput:
             continue
+        yield number, record, skips[number] if number < len(skips) else ()
+
+
+def strike(page: Mapping[str, Any], wanted: set[bytes], why: str = COPY) -> Item | None:
+    """The attributes ``k`` and ``s`` (or ``w``, as ``why`` says) of a page without the events of these message hashes;
+    None when it has none of them that count."""
+    none: list[list[int]] = [[] for _ in page["d"]]
+    skips, out = list[list[int]](page.get("k") or none), list[list[int]](page.get(why) or none)
+    before = list(out)
+    for number, record, _ in records_in(page):
         for position, event in enumerate(record.events):
             if position not in skips[number] and message_hash(event.message_id, record.source) in wanted:
                 skips[number] = sorted([*skips[number], position])
                 out[number] = sorted([*out[number], position])
-    return {"k": skips, "s": out} if out != before else None
+    return {"k": skips, why: out} if out != before else None
+
+
+def restore(page: Mapping[str, Any], wanted: set[bytes]) -> tuple[Item, dict[bytes, New]] | None:
+    """The attributes of a page in which the struck events of these message hashes count again, and these events; None
+    when it has none of them."""
+    change: Item = {name: [list(one) for one in page[name]] for name in ("k", *OUT) if page.get(name)}
+    back: dict[bytes, New] = {}
+    for number, record, _ in records_in(page):
+        for position, event in enumerate(record.events):
+            digest = message_hash(event.message_id, record.source)
+            struck = [name for name in OUT if name in change and position in change[name][number]]
+            if digest not in wanted or digest in back or not struck:
+                continue
+            for name in ("k", *struck):
+                change[name][number].remove(position)
+            back[digest] = New(event, record.source, record.received_at)
+    return (change, back) if back else None
 
 
 def holds(page: Mapping[str, Any], wanted: set[bytes]) -> set[bytes]:
@@ -129,7 +152,7 @@ def holds(page: Mapping[str, Any], wanted: set[bytes]) -> set[bytes]:
 def find(page: Mapping[str, Any], wanted: set[bytes]) -> dict[bytes, New]:
     """The events of the page that have these message hashes, struck out or not: they were here."""
     found: dict[bytes, New] = {}
-    for new in events_of(page, struck=True):
+    for new in events_of(page, out=OUT):
         digest = message_hash(new.event.message_id, new.source)
         if digest in wanted:
             found.setdefault(digest, new)

@@ -159,24 +159,40 @@ class People:
         rules = self._rulebook.book(profile.workspace).rules
         return rules.evaluate(self.person_state(profile), as_of, keys)
 
-    def reevaluate(self, workspace: str, pid: str, as_of: int, *, kind: str = "time") -> list[dict[str, Any]]:
+    def reevaluate(
+        self, workspace: str, pid: str, as_of: int, *, kind: str = "time", silent: bool = False
+    ) -> list[dict[str, Any]]:
         """Evaluate all segments of a person live and write what changed; the outbox rows of the changes.
 
         Raises:
             Transient: others kept changing the person.
         """
         return self.apply_verdicts(
-            workspace, pid, lambda profile: self.verdicts(profile, as_of), as_of=as_of, kind=kind, every=True
+            workspace,
+            pid,
+            lambda profile: self.verdicts(profile, as_of),
+            as_of=as_of,
+            kind=kind,
+            every=True,
+            silent=silent,
         )
 
     def apply_verdicts(
-        self, workspace: str, pid: str, decide: Decide, *, as_of: int, kind: str, every: bool = False
+        self,
+        workspace: str,
+        pid: str,
+        decide: Decide,
+        *,
+        as_of: int,
+        kind: str,
+        every: bool = False,
+        silent: bool = False,
     ) -> list[dict[str, Any]]:
         """Write the memberships that ``decide`` gives for the person as it is now; the outbox rows of the changes.
 
         The one write path of memberships beside the stream consumer: ``decide`` is asked again whenever the person
         changed meanwhile. ``kind`` (time, nightly, rule, merge, list) becomes the reason. ``every``: the verdicts cover
-        all segments.
+        all segments. ``silent``: nobody is told.
 
         Raises:
             Transient: others kept changing the person, or the table is throttled.
@@ -188,7 +204,7 @@ class People:
             if "st" in profile.person.rest:  # a killed worker left identifiers to be moved
                 self._identities(workspace).settle(profile.pid)
                 profile = self.load_person(workspace, pid)
-            because = Reason("merge" if kind == "time" and profile.person.dirty else kind)
+            because = Reason("merge" if kind == "time" and profile.person.dirty else kind, silent=silent)
             settled = settle(
                 workspace,
                 profile.person,

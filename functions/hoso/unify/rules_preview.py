@@ -52,6 +52,8 @@ class Evidence:
                 facts.probable[pair(other, weak)] = score
             facts.cuts.update(pair(other, weak) for other in known.cuts)
             facts.aparts.update(pair(other, weak) for other in known.aparts)
+            for strong, proof in known.proofs.items():
+                facts.proofs[pair(strong, weak)] = proof
             if known.names:
                 facts.names[weak] = dict(known.names)
             if known.blocked:
@@ -93,7 +95,7 @@ def preview(evidence: Evidence, present: IdentityConfig, proposed: IdentityConfi
         "people_that_split": len(splits),
         "unchanged": len(old & new),
         "largest_before": [len(one) for one in _largest(old)],
-        "largest_after": [_shown(one) for one in _largest(new)],
+        "largest_after": [shown_cluster(one) for one in _largest(new)],
         "sizes_after": {str(size): count for size, count in sorted(Counter(map(len, new)).items())[:50]},
         "shared_before": len(before.shared),
         "shared_after": len(after.shared),
@@ -119,22 +121,28 @@ def _largest(people: Iterable[Cluster], count: int = LARGEST) -> list[Cluster]:
 
 def _example(effect: str, one: Cluster, apart: Clusters, joined: Clusters, facts: Facts) -> Json:
     """One person that the rules disagree on: how it falls apart, and which of its links only one side takes."""
+    return {
+        "effect": effect,
+        "person": shown_cluster(one),
+        "parts": [shown_cluster(part) for part in _largest(_parts(one, apart))],
+        "because": because(one, apart, joined, facts),
+    }
+
+
+def because(one: Cluster, apart: Clusters, joined: Clusters, facts: Facts) -> list[Json]:
+    """Which links within a person only one side takes, and why the other refuses them; at most five."""
     links = {link for link in (*facts.links, *facts.probable, *facts.aliases) if one.issuperset(link)}
     decisive: Mapping[Any, str] = {
         link: apart.refused[link]
         for link in links
         if link in apart.refused and (link not in joined.refused) and apart.of[link[0]] is not apart.of[link[1]]
     }
-    return {
-        "effect": effect,
-        "person": _shown(one),
-        "parts": [_shown(part) for part in _largest(_parts(one, apart))],
-        "because": [
-            {"from": str(link[0]), "to": str(link[1]), "reason": reason}
-            for link, reason in sorted(decisive.items(), key=lambda entry: tuple(map(str, entry[0])))[:5]
-        ],
-    }
+    return [
+        {"from": str(link[0]), "to": str(link[1]), "reason": reason}
+        for link, reason in sorted(decisive.items(), key=lambda entry: tuple(map(str, entry[0])))[:5]
+    ]
 
 
-def _shown(one: Cluster) -> Json:
+def shown_cluster(one: Cluster) -> Json:
+    """A person as reports show it: how many identifiers, and the first of them."""
     return {"size": len(one), "identifiers": sorted(map(str, one))[:_SHOWN_IDS]}

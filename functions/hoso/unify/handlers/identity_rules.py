@@ -22,6 +22,7 @@ from hoso.platform.web import Request, Router, answer
 from hoso.unify.build import Parts
 from hoso.unify.rederive import rederive
 from hoso.unify.rules_preview import evidence_of, preview
+from hoso.unify.switch_commit import noted_preview, require_preview, rules_now
 
 MOST_IDENTIFIERS = 300_000
 """Identifiers that one preview looks at; with more, the report says that it is not complete."""
@@ -66,7 +67,9 @@ def revisions(request: Request) -> Json:
 
 def put(request: Request) -> Json:
     """Put rules in force for what comes: a document, or ``{"revision": N}`` for a former one. People that exist stay as
-    they are until they are derived anew."""
+    they are until they are derived anew. Refused without a preview of these very rules, unless
+    ``?without_preview=true``; what a switch does (``/v1/identity/switches``) is compared before it and whole after it.
+    """
     actor = request.require(*_MAY_CHANGE)
     body = request.document
     if set(body) == {"revision"} and type(body["revision"]) is int:
@@ -76,7 +79,11 @@ def put(request: Request) -> Json:
             raise InvalidInput("there is no such revision", hint="GET /v1/identity/rules/revisions lists them")
         body = found.body
     rules = read_rules(body)
-    control = parts().control
+    control, present = parts().control, _stored()
+    fingerprint = rules.config().fingerprint
+    in_force = config_in(present.body if present else None).fingerprint
+    if request.query.get("without_preview") != "true" and fingerprint != in_force:
+        require_preview(control, _workspace(), fingerprint, present.revision if present else 0, parts().clock())
     table = Table(parts().settings.control_table, client("dynamodb"))
     now = parts().clock()
     entry = audit_entry(table, _workspace(), now, actor.subject, "identity.rules", f"{KEY} {secrets.token_hex(3)}")
@@ -87,12 +94,17 @@ def put(request: Request) -> Json:
 
 
 def preview_rules(request: Request) -> Json:
-    """What a document would mean for the people there are: ``{"document": {…}}``. Nothing is written."""
+    """What a document would mean for the people there are: ``{"document": {…}}``. Nothing is changed; that these rules
+    were previewed is noted."""
     request.require(*_MAY_CHANGE, "analyst")
     proposed = read_rules(request.document.get("document")).config()
     present = parts().identities(_workspace()).config
     evidence = evidence_of(parts().profiles.scan(), _workspace(), MOST_IDENTIFIERS)
-    return {**preview(evidence, present, proposed), "meaning": shown_config(proposed)}
+    found = preview(evidence, present, proposed)
+    stored = _stored()
+    revision = stored.revision if stored else 0
+    noted_preview(parts().control, _workspace(), proposed.fingerprint, revision, parts().clock())
+    return {**found, "meaning": shown_config(proposed)}
 
 
 def rederive_people(request: Request) -> Json:
@@ -140,8 +152,7 @@ def _workspace() -> str:
 
 
 def _stored() -> Document | None:
-    found = parts().control.revisions(_workspace(), KIND, KEY)
-    return found[0] if found else None
+    return rules_now(parts().control, _workspace())
 
 
 def _shown(document: Document) -> Json:

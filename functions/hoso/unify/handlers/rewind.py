@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
+from hoso.model.identity_config import IdentityConfig
 from hoso.model.time import DAY_MS, format_instant, parse_instant
 from hoso.platform.audit import audit_entry
 from hoso.platform.aws import client
@@ -175,14 +176,16 @@ def rewinds(workspace: str) -> Rewinds:
     return Rewinds(parts().store.delivery, parts().clock, workspace)
 
 
-def rewinder(workspace: str) -> Rewinder:
-    """The worker of a workspace's replays."""
+def shadow_parts(config: IdentityConfig | None = None) -> Parts:
+    """The shadow's tables, under the identity rules in force or others."""
     settings = _settings()
-    shadow = Parts(
-        settings.model_copy(
-            update=dict.fromkeys(("profiles_table", "outbox_table", "delivery_table"), settings.shadow_table)
-        )
-    )
+    apart: dict[str, str] = dict.fromkeys(("profiles_table", "outbox_table", "delivery_table"), settings.shadow_table)
+    return Parts(settings.model_copy(update=apart), config)
+
+
+def rewinder(workspace: str, shadow: Parts | None = None) -> Rewinder:
+    """The worker of a workspace's replays."""
+    settings, shadow = _settings(), shadow or shadow_parts()
 
     def consumer(keep: Callable[[Sequence[BadRow]], None]) -> Consumer:
         return Consumer(
@@ -206,6 +209,7 @@ def rewinder(workspace: str) -> Rewinder:
         workspace,
         (_striker(parts()), _striker(shadow)),
         settings.dedupe_days,
+        shadow.identities(workspace).config,
     )
 
 
