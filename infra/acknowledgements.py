@@ -47,7 +47,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "CollectAdminFunction": ("quarantine/",),
     "SeenFunction": ("catalogue/", "catalogue-days/", "quarantine/"),
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
-    "ReplayFunction": WORK,
+    "ReplayFunction": (*WORK, "quarantine/"),
     "ReplayAdminFunction": WORK,
     "CopiesFunction": (*WORK, "quarantine/"),
     "CopiesNightlyFunction": (*WORK, "quarantine/"),

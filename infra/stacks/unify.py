@@ -131,15 +131,16 @@ class UnifyStack(CapabilityStack):
         worker = self.function(
             "ReplayFunction",
             Job(
-                handler="hoso.unify.handlers.rewind.step",
-                description="A step of a replay: archive to the stream, or to the shadow table",
+                handler="hoso.unify.handlers.switches.step",
+                description="A step of a replay, or of a switch of the identity rules",
                 environment=environment,
                 permissions=[
                     *read,
                     read_items(data.shadow),
                     items(data.shadow, "Put", "Update", "Delete", "BatchWrite", "ConditionCheck", "Scan"),
-                    read_items(data.profiles),
+                    *write_people(data),
                     items(data.profiles, "Scan"),
+                    quarantine(data),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
                 ],
                 analytics=True,
@@ -152,8 +153,8 @@ class UnifyStack(CapabilityStack):
         self.function(
             "ReplayAdminFunction",
             Job(
-                handler="hoso.unify.handlers.rewind.handler",
-                description="Admin API: replays of the archive",
+                handler="hoso.unify.handlers.switches.handler",
+                description="Admin API: replays of the archive, switches of the identity rules",
                 environment={**environment, "machine": self.replays.machine.state_machine_arn},
                 permissions=[
                     *read,
@@ -171,6 +172,12 @@ class UnifyStack(CapabilityStack):
                 "GET /v1/replays/{id}",
                 "POST /v1/replays/{id}/stop",
                 "GET /v1/duplicates",
+                "POST /v1/identity/switches",
+                "GET /v1/identity/switches",
+                "GET /v1/identity/switches/{id}",
+                "POST /v1/identity/switches/{id}/commit",
+                "POST /v1/identity/switches/{id}/settle",
+                "POST /v1/identity/switches/{id}/stop",
             ],
         )
 
