@@ -40,7 +40,7 @@ LOGICAL_IDS = {
 }
 SPACES = ("collections/{collection}/profiles/{id}/{part}", "host/{store}/greeting")
 """Routes of the admin API without its authorizer: their function checks an access token itself."""
-ACKNOWLEDGED = 153
+ACKNOWLEDGED = 154
 ALLOWED_STAR = re.compile(r"^(logs|xray):")
 
 
