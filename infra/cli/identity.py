@@ -14,7 +14,7 @@ from rich.progress import track
 from hoso.model.errors import InvalidInput
 from hoso.platform.aws import client
 from hoso.unify.try_scenarios import parse_scenario
-from infra.cli import identity_rules, show
+from infra.cli import identity_rules, identity_switch, show
 from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, JsonOption
 from infra.cli.identity_trial import ORDERS, TABLES, run_scenario
@@ -23,6 +23,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 app.add_typer(identity_rules.app, name="rules", help="Show, compare and apply identity rules.")
+app.add_typer(identity_switch.app, name="switch", help="Switch identity rules: rebuild, compare, confirm, take over.")
 app.command("preview")(identity_rules.preview)
 
 

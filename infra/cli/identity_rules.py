@@ -48,7 +48,7 @@ def diff(file: FileArgument, data: DataOption = None, url: UrlOption = None) -> 
     """What a file would change in what the rules mean. Exit 1 where it changes anything."""
     with connect(data, url) as connection:
         now = connection.call("GET", _PATH)["meaning"]
-        then = connection.call("POST", f"{_PATH}/preview", {"document": _read(file)})["meaning"]
+        then = connection.call("POST", f"{_PATH}/preview", {"document": read_file(file)})["meaning"]
     lines = list(difflib.unified_diff(_lines(now), _lines(then), "in force", str(file), lineterm=""))
     for line in lines:
         typer.echo(line)
@@ -63,14 +63,20 @@ def apply(
     data: DataOption = None,
     url: UrlOption = None,
     derive: Annotated[bool, typer.Option("--derive/--no-derive", help="Derive the people there are anew.")] = True,
+    without_preview: Annotated[
+        bool, typer.Option("--without-preview", help="Also rules that were not previewed on the people there are.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Put rules in force, and derive the people there are anew, with progress; it may be stopped and run again."""
+    """Put rules in force, and derive the people there are anew, with progress; it may be stopped and run again.
+
+    Events stay under the identifier that they came under; ``hoso identity switch`` moves them too, after a comparison.
+    """
     if (file is None) == (revision is None):
         raise CommandError("name a file, or --revision")
     with connect(data, url) as connection:
-        body = {"revision": revision} if file is None else _read(file)
-        stored = connection.call("PUT", _PATH, body)
+        body = {"revision": revision} if file is None else read_file(file)
+        stored = connection.call("PUT", _PATH, body, without_preview="true" if without_preview else None)
         done = _derive(connection, stored["revision"], quiet=json_) if derive else {}
     if json_:
         show.value({"revision": stored["revision"], **done})
@@ -86,7 +92,7 @@ def preview(
 ) -> None:
     """What rules would make of the recorded evidence: who would merge, who would part, with examples."""
     with connect(data, url) as connection:
-        found = connection.call("POST", f"{_PATH}/preview", {"document": _read(file)})
+        found = connection.call("POST", f"{_PATH}/preview", {"document": read_file(file)})
     if json_:
         show.value(found)
         return
@@ -118,7 +124,8 @@ def _derive(connection: Connection, revision: int, *, quiet: bool) -> dict[str, 
             return total
 
 
-def _read(file: Path) -> Any:
+def read_file(file: Path) -> Any:
+    """A JSON file's content. Raises ``CommandError``."""
     try:
         return json.loads(file.read_text())
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -144,6 +145,37 @@ def test_r48_people_are_restored_from_the_archive_and_no_channel_is_called(shop:
     assert visitor.is_member()
     assert len(sink.messages) == told
     assert list(twin.pages("/v1/deliveries")) == []
+
+
+def test_p4_identity_rules_are_switched_and_switched_back_by_the_command_line(twin: Connection, tmp_path: Path) -> None:
+    event = {"type": "identify", "userId": "switch-1", "messageId": "switch-1"}
+    events = [{**event, "traits": {"phone": "0901234599"}}, {**event, "messageId": "switch-2"}]
+    assert twin.request("POST", "/v1/batch", json={"batch": events}, auth=(twin.write_key(), "")).status_code == 200
+    rules, former = tmp_path / "rules.json", tmp_path / "former.json"
+    rules.write_text(json.dumps({"schema": "identity/1", "types": {"phone": {"rank": 0.5, "limit": 5}}}))
+    former.write_text(json.dumps({"schema": "identity/1"}))
+    refused = hoso(twin, "identity", "rules", "apply", str(rules))
+    assert (refused.exit_code, "not previewed" in str(refused.exception or refused.output)) == (1, True)
+
+    ready = json.loads(hoso(twin, "identity", "switch", str(rules), "--json").stdout)
+    assert (ready["status"], ready["report"]["compared"]["equal"]) == ("ready", False)
+    before = twin.call("GET", "/v1/profiles/user_id:switch-1")
+    assert before["totals"]["events"] == 2
+    shown = hoso(twin, "identity", "switch", "report")
+    assert "people changed" in shown.stdout
+    done = hoso(twin, "identity", "switch", "commit", ready["id"], "--yes", "--lag-s", "0", "--json")
+
+    assert done.exit_code == 0, done.stdout
+    assert json.loads(done.stdout)["moved"] >= 1
+    identifiers = twin.call("GET", "/v1/profiles/user_id:switch-1")["identifiers"]
+    assert [one["type"] for one in identifiers[:2]] == ["phone", "user_id"]
+    ready = json.loads(hoso(twin, "identity", "switch", str(former), "--json").stdout)
+    done = hoso(twin, "identity", "switch", "commit", ready["id"], "--yes", "--lag-s", "0", "--json")
+    assert done.exit_code == 0, done.stdout
+    after = twin.call("GET", "/v1/profiles/phone:+84901234599")
+    assert (after["profile_id"], after["totals"]["events"]) == (before["profile_id"], 2)
+    statuses = [json.loads(line) for line in hoso(twin, "identity", "switch", "status", "--json").stdout.splitlines()]
+    assert [one["status"] for one in statuses] == ["done", "done"]
 
 
 def known(twin: Connection) -> dict[str, Any]:

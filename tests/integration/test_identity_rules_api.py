@@ -24,9 +24,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     identity_rules.parts.cache_clear()
 
 
-def call(method: str, what: str = "", body: Any = None, roles: str = "[engineer]") -> tuple[int, Any]:
+def call(
+    method: str, what: str = "", body: Any = None, roles: str = "[engineer]", *, without_preview: bool = True
+) -> tuple[int, Any]:
     event = {
         "routeKey": f"{method} /v1/identity/rules{what}",
+        "queryStringParameters": {"without_preview": "true"} if without_preview else None,
         "headers": {"content-type": "application/json"},
         "body": None if body is None else json.dumps(body),
         "requestContext": {
@@ -73,6 +76,30 @@ def test_a_preview_tells_who_would_part_and_writes_nothing(world: World) -> None
     assert example["effect"] == "split"
     assert {why["reason"] for why in example["because"]} == {"shared"}
     assert world.items() == before
+
+
+def test_p4_rules_that_were_not_previewed_on_the_people_there_are_now_are_refused(world: World) -> None:
+    def put(document: Any) -> tuple[int, str]:
+        status, answer = call("PUT", body=document, without_preview=False)
+        return status, answer.get("code", "")
+
+    two_at_one_address(world)
+    needed = (409, "preview_needed")
+    assert put(STRICT) == needed
+    call("POST", "/preview", {"document": STRICT})
+    assert put({**STRICT, "max_ids": 50}) == needed
+    assert put(STRICT) == (200, "")
+    assert put(STRICT) == (200, ""), "what holds already needs none"
+
+    call("POST", "/preview", {"document": {**STRICT, "max_ids": 50}})
+    call("PUT", body={**STRICT, "max_ids": 60})
+    assert put({**STRICT, "max_ids": 50}) == needed, "it was previewed against other rules"
+    assert put({"revision": 1}) == needed
+    call("POST", "/preview", {"document": STRICT})
+    world.now += 86_400_001
+    assert put({"revision": 1}) == needed, "it is a day old"
+    call("POST", "/preview", {"document": STRICT})
+    assert put({"revision": 1}) == (200, "")
 
 
 def test_a_switch_derives_people_anew_and_a_former_revision_takes_it_back(world: World) -> None:

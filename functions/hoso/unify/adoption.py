@@ -39,6 +39,7 @@ class Adopter:
         self,
         profiles: Table,
         outbox: Table,
+        delivery: Table,
         client: Any,
         rebuilt: Table,
         keys: IdentityKeys,
@@ -54,7 +55,7 @@ class Adopter:
         self._has_sides = has_sides
         self._sleep = sleep
         self._reader = ComponentReader(profiles, keys)
-        self._writer = IdentityWriter(profiles, outbox, client, keys, clock)
+        self._writer = IdentityWriter(profiles, outbox, delivery, client, keys, clock)
 
     def adopt(self, one: Identifier, cause: Cause, *, replace: bool) -> Change:
         """Decide the component of an identifier on the rebuilt evidence: in the place of its own (``replace``), or
@@ -76,7 +77,7 @@ class Adopter:
                 if change and self._has_sides():
                     keep_sides(component, change, self._first_events)
                 if change:
-                    self._writer.write(component, change, cause)
+                    self._writer.write(component, change, cause)  # whoever calls has all people evaluated in the end
                 return change
             except Unfinished as open_move:
                 unfinished = open_move.pid

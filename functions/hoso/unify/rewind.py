@@ -212,7 +212,7 @@ class Rewinder:
     def fill(self, held: Item, remaining_ms: Callable[[], int]) -> Item | None:
         """Send or fold the next events of the range; what there is to note, None at its end."""
         wanted = Range(held["since"], held["until"], held["source"])
-        limit = min(MOST_A_STEP, held["rate"] * STEP_S)
+        limit = most_a_step(held)
         place = tuple(held["place"]) if held.get("place") else None
         events = ArchiveRange(self._objects, self._workspace, wanted).after(place, limit)  # pyright: ignore[reportArgumentType]
         if not events:
@@ -263,6 +263,11 @@ class Rewinder:
         found = compare(self._live.scan(), prints_of(self._shadow.scan(), self._workspace), self._workspace)
         report = {**asdict(found), "equal": found.equal}
         return self._rewinds.note(held, status="done", report=orjson.dumps(report).decode())
+
+
+def most_a_step(held: Item) -> int:
+    """How many events a step works on at most. A step that did fewer is followed by the next one at once."""
+    return min(MOST_A_STEP, held["rate"] * STEP_S)
 
 
 def shown(held: Item) -> Json:

@@ -32,7 +32,7 @@ from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.build import Parts
 from hoso.unify.consumer import Consumer
 from hoso.unify.copies import Striker
-from hoso.unify.rewind import STEP_S, Rewinder, Rewinds, shown
+from hoso.unify.rewind import STEP_S, Rewinder, Rewinds, most_a_step, shown
 
 MAX_RATE = 20_000
 _MOST_DAYS = 31
@@ -73,7 +73,7 @@ def step(event: dict[str, Any], context: Any) -> dict[str, Any]:
     ended = rewinder(workspace).step(replay, context.get_remaining_time_in_millis)
     after = rewinds(workspace).get(replay)
     meter().add("replayed", after["events"] - before["events"])
-    filled = after["events"] > before["events"]
+    filled = after["events"] - before["events"] >= most_a_step(before)
     wait_s = max(0, STEP_S - int(time.monotonic() - began)) if filled and not ended else 0
     return {"workspace": workspace, "replay": replay, "done": ended, "wait_s": wait_s}
 

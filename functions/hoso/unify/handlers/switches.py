@@ -29,7 +29,7 @@ from hoso.unify.adoption import Adopter
 from hoso.unify.handlers import rewind
 from hoso.unify.handlers.rewind import MAX_RATE, objects, parts, rewinder, rewinds, shadow_parts
 from hoso.unify.mover import Mover
-from hoso.unify.rewind import STEP_S
+from hoso.unify.rewind import STEP_S, most_a_step
 from hoso.unify.switch import Switcher, switch_shown
 
 _MAY_CHANGE = ("engineer", "admin")
@@ -76,7 +76,7 @@ def step(event: dict[str, Any], context: Any) -> dict[str, Any]:
     after = rewinds(workspace).get(replay)
     filled = after["events"] - before["events"]
     meter().add("replayed", filled)
-    wait_s = max(0, STEP_S - int(time.monotonic() - began)) if filled and not ended else 0
+    wait_s = max(0, STEP_S - int(time.monotonic() - began)) if filled >= most_a_step(before) and not ended else 0
     if after["status"] == "waiting":
         left_s = -((parts().clock() - after["wake"]) // SECOND_MS)
         wait_s = max(1, min(left_s, _LONGEST_WAIT_S))
@@ -172,6 +172,7 @@ def switcher(workspace: str, held: Item) -> Switcher:
     adopter = Adopter(
         live.profiles,
         live.outbox,
+        live.store.delivery,
         client("dynamodb"),
         shadow.profiles,
         shadow.identities(workspace).keys,
