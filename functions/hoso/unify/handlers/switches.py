@@ -59,6 +59,12 @@ class CommitRequest(BaseModel):
     lag_s: int = Field(default=180, ge=0, le=3_600)
 
 
+class SettleRequest(BaseModel):
+    """Nothing is to be said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """One admin API request."""
     return answer(event, context, ROUTES)
@@ -135,7 +141,7 @@ def commit(request: Request) -> Answer:
 
 def settle(request: Request) -> Answer:
     """Let a confirmed switch settle once more: what the check found, or a process that died, is made good."""
-    actor = request.require(*_MAY_CHANGE)
+    actor, _ = request.require(*_MAY_CHANGE), request.parse(SettleRequest)
     workspace = _settings().workspace
     held = switch_commit.settle_again(
         rewinds(workspace), parts().control, workspace, _switch(request)["sk"], parts().clock()
