@@ -96,7 +96,7 @@ class World:
         assert status == 200, body
         return body
 
-    def get(self, route: str, who: str, roles: str = "[viewer]", **query: str) -> tuple[int, Any]:
+    def get(self, route: str, who: str, roles: str = "[engineer]", **query: str) -> tuple[int, Any]:
         """Status and body of an admin call."""
         event = {
             "routeKey": route,

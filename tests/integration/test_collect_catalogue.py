@@ -13,7 +13,7 @@ import pytest
 from hoso.collect import catalogue as rules
 from hoso.collect.catalogue import Summary
 from hoso.collect.handlers import archive, seen
-from hoso.collect.masks import masked
+from hoso.model.masks import masked
 from hoso.model.record import Event, Record, pack
 from hoso.model.zstd import compress_record
 from hoso.platform.aws import client

@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def call(
-    route: str, path: dict[str, str] | None = None, *, body: Any = None, roles: str = "[viewer]", **more: Any
+    route: str, path: dict[str, str] | None = None, *, body: Any = None, roles: str = "[engineer]", **more: Any
 ) -> tuple[int, Any, dict[str, str]]:
     event = {
         "routeKey": route,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from hoso.collect.masks import may_show, shape, shown_name, shown_value
+from hoso.model.masks import may_show, shape, shown_name, shown_value
 from hoso.model.record import Event, Record
 
 MAX_EVENTS = 2_000

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote
 
-from hoso.collect.masks import masked, shape, shown_name
 from hoso.collect.quarantine import load
 from hoso.model.errors import InvalidInput, NotFound
+from hoso.model.masks import shape, shown_event, shown_message_id, shown_name
 from hoso.model.record import Record, unpack
 from hoso.model.time import format_instant
 from hoso.platform.clock import Clock
@@ -122,10 +122,10 @@ def shown_record(record: Record) -> Iterator[Json]:
             "reason": reason,
             "type": event.body.get("type"),
             "event": shown_name(event.name),
-            "message_id": _message_id(event.message_id),
+            "message_id": shown_message_id(event.message_id),
             "timestamp": event.ts,
             "person": {"type": record.hub[0], "shape": shape(record.hub[1])},
-            "body": shown_body(event.body),
+            "body": shown_event(event.body),
         }
 
 
@@ -142,20 +142,8 @@ def shown_refusal(entry: Mapping[str, Any], row: Mapping[str, Any]) -> Json:
         "reason": row["reason"],
         "type": shown_name(kind) if type(kind) is str else None,
         "event": shown_name(name) if type(name) is str else None,
-        "message_id": _message_id(row["message_id"]),
+        "message_id": shown_message_id(row["message_id"]),
         "timestamp": None,
         "person": None,
-        "body": None if body is None else shown_body(body),
+        "body": None if body is None else shown_event(body),
     }
-
-
-def shown_body(body: Json) -> Json:
-    """An event without the customer: its type and name stay, ids and values become shapes."""
-    shown: Json = masked({name: value for name, value in body.items() if name not in ("type", "event", "messageId")})
-    head = {name: shown_name(body[name]) for name in ("type", "event") if type(body.get(name)) is str}
-    return {**head, **shown}
-
-
-def _message_id(text: str | None) -> str | None:
-    """Message ids are the SDKs' own; one that looks like a person is not shown."""
-    return text if text is None or ("@" not in text and len(text) <= 100) else shape(text)

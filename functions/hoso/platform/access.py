@@ -12,6 +12,8 @@ from typing import Any, cast
 from hoso.model.errors import Forbidden, Unauthorized
 
 ROLES = frozenset({"viewer", "marketer", "analyst", "engineer", "privacy", "admin"})
+SEES_PERSONS = frozenset({"engineer", "privacy", "admin"})
+"""Roles that see who somebody is: identifiers, traits, contents of events (decision 0070). Others see shapes."""
 _GROUPS_CLAIM = "cognito:groups"
 
 
@@ -21,6 +23,11 @@ class Actor:
 
     subject: str
     roles: frozenset[str]
+
+    @property
+    def sees_persons(self) -> bool:
+        """Whether personal data is shown to this caller as it is."""
+        return not self.roles.isdisjoint(SEES_PERSONS)
 
 
 def actor_of(event: Mapping[str, Any]) -> Actor:

@@ -28,6 +28,7 @@ from hoso.segment.preview import Difference, difference, preview
 from hoso.segment.runs import Runs
 from hoso.segment.traits.inline import inlined
 from hoso.segment.why import explain
+from hoso.unify import veil
 from hoso.unify.build import Parts
 from hoso.unify.lookup import person_named
 
@@ -84,6 +85,8 @@ def preview_segment(request: Request) -> Json:
     picture = _picture(now, fresh=asked.get("fresh") is True)
     history = bool(asked.get("history"))
     found = preview(_written_out(segment), _all_written_out(known), picture, now, history=history)
+    if not request.actor.sees_persons:
+        found["examples"] = [veil.example(one) for one in found["examples"]]
     return {"sentence": sentence(segment), "sentence_vi": sentence(segment, "vi"), **found}
 
 
@@ -105,7 +108,10 @@ def compare_segment(request: Request) -> Json:
     now = _parts().clock()
     picture = _picture(now, fresh=asked.get("fresh") is True)
     found = difference(_written_out(former), _written_out(fresh), _all_written_out(known), picture, now)
-    return {"key": fresh.key, **shown_difference(found)}
+    shown: Json = {"key": fresh.key, **shown_difference(found)}
+    if not request.actor.sees_persons:
+        shown |= {side: [veil.example(one) for one in shown[side]] for side in ("entering", "leaving")}
+    return shown
 
 
 def explain_member(request: Request) -> Json:
@@ -132,7 +138,7 @@ def explain_member(request: Request) -> Json:
         "profile_id": profile.pid,
         "segment": key,
         "as_of": format_instant(now),
-        **found,
+        **(found if request.actor.sees_persons else veil.membership(found)),
         "stored": stored,
         "cut": cut,
     }

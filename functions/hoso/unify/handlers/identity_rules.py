@@ -23,6 +23,7 @@ from hoso.unify.build import Parts
 from hoso.unify.rederive import rederive
 from hoso.unify.rules_preview import evidence_of, preview
 from hoso.unify.switch_commit import noted_preview, require_preview, rules_now
+from hoso.unify.veil import rule_preview
 
 MOST_IDENTIFIERS = 300_000
 """Identifiers that one preview looks at; with more, the report says that it is not complete."""
@@ -104,7 +105,8 @@ def preview_rules(request: Request) -> Json:
     stored = _stored()
     revision = stored.revision if stored else 0
     noted_preview(parts().control, _workspace(), proposed.fingerprint, revision, parts().clock())
-    return {**found, "meaning": shown_config(proposed)}
+    shown = found if request.actor.sees_persons else rule_preview(found)
+    return {**shown, "meaning": shown_config(proposed)}
 
 
 def rederive_people(request: Request) -> Json:

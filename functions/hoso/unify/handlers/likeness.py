@@ -28,6 +28,7 @@ from hoso.platform.objects import Objects
 from hoso.platform.settings import Settings
 from hoso.platform.web import Request, Router, answer, encode_cursor
 from hoso.segment.lease import Lease
+from hoso.unify import veil
 from hoso.unify.build import Parts
 from hoso.unify.likeness.review_work import ReviewWork
 from hoso.unify.likeness.reviews import OPEN, STATUSES, Review, Reviews
@@ -76,20 +77,21 @@ def list_reviews(request: Request) -> dict[str, Any]:
     if start is not None and type(start) is not str:
         raise InvalidInput("not a cursor of this list", hint="leave cursor out to start again")
     found, following = _work().reviews.page(status, request.limit(), start)
-    return {"items": [_shown(one) for one in found], "next": encode_cursor(following) if following else None}
+    return {"items": [_shown(one, request) for one in found], "next": encode_cursor(following) if following else None}
 
 
 def show_review(request: Request) -> dict[str, Any]:
     """One pair with its explanation."""
     request.require("marketer", "engineer")
-    return _shown(_work().reviews.get(request.path["id"]))
+    return _shown(_work().reviews.get(request.path["id"]), request)
 
 
 def decide_review(request: Request) -> dict[str, Any]:
     """Accept or reject a pair; a later decision replaces an earlier one."""
     actor = request.require("marketer", "engineer")
     given = request.parse(Decision)
-    return _shown(_work().decide(request.path["id"], accept=given.decision == "accept", by=actor.subject))
+    decided = _work().decide(request.path["id"], accept=given.decision == "accept", by=actor.subject)
+    return _shown(decided, request)
 
 
 ROUTES = Router(
@@ -141,8 +143,8 @@ def steps_of(workspace: str, lease: str) -> Any:
     )
 
 
-def _shown(review: Review) -> dict[str, Any]:
-    return {
+def _shown(review: Review, request: Request) -> dict[str, Any]:
+    shown: dict[str, Any] = {
         "id": review.id,
         "status": review.status,
         "probability": review.score,
@@ -152,3 +154,4 @@ def _shown(review: Review) -> dict[str, Any]:
         "at": format_instant(review.at),
         "by": review.by,
     }
+    return shown if request.actor.sees_persons else veil.review(shown)

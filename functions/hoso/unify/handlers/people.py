@@ -31,6 +31,7 @@ from hoso.unify.identity_items import read_identifier
 from hoso.unify.lookup import person_named, read_asked
 from hoso.unify.parting import Parting, Plan
 from hoso.unify.profiles import Profile
+from hoso.unify.veil import Names
 
 MOST_SHOWN = 500
 """Links of a person in one answer of ``why``; the rest is cut off, and the answer says so."""
@@ -85,6 +86,7 @@ def why(request: Request) -> Json:
     if start is not None and members.isdisjoint(_members(profile)):
         raise InvalidInput("from is no identifier of this person", hint="GET /v1/profiles/{id} lists them")
     edges = edges_of(facts, clusters, members)
+    names = None if request.actor.sees_persons else Names()
     shown: Json = {"profile_id": profile.pid}
     if start is not None and end is not None:
         way = path(edges, start, end) if end in members else None
@@ -94,11 +96,18 @@ def why(request: Request) -> Json:
             shown["refused"] = refused_between(clusters, members, clusters.of.get(end, frozenset({end})), config)
         edges = way or []
         members = frozenset(one for edge in edges for one in edge.ends) | {start}
+        if names is not None:
+            shown = names.inside(shown, ("from", "to"))
+            for part in ("path", "refused"):
+                if part in shown:
+                    shown[part] = [names.inside(link, ("from", "to")) for link in shown[part]]
     shown["truncated"] = len(edges) > MOST_SHOWN
     edges = edges[:MOST_SHOWN]
+    used = ranked({one for edge in edges for one in edge.ends} | set(ranked(members, config)[:MOST_SHOWN]), config)
+    if names is not None:
+        used, edges = [names.identifier(one) for one in used], [names.edge(edge) for edge in edges]
     shown["edges"] = [edge.as_json() for edge in edges]
-    used = {one for edge in edges for one in edge.ends} | set(ranked(members, config)[:MOST_SHOWN])
-    return {**shown, "graph": as_graph(ranked(used, config), edges)}
+    return {**shown, "graph": as_graph(used, edges)}
 
 
 def list_merges(request: Request) -> Json:
@@ -114,7 +123,11 @@ def list_merges(request: Request) -> Json:
     limit = request.limit()
     page = found[:limit]
     more = encode_cursor(list(page[-1].place)) if len(found) > limit else None
-    return {"items": [entry.as_json() for entry in page], "next": more}
+    items = [entry.as_json() for entry in page]
+    if not request.actor.sees_persons:
+        names = Names()
+        items = [names.inside(item, ("links", "before", "after")) for item in items]
+    return {"items": items, "next": more}
 
 
 def unmerge(request: Request) -> Json:

@@ -19,7 +19,7 @@ from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
 from hoso.platform.settings import Settings
 from hoso.platform.web import Answer, Request, Router, answer, encode_cursor
-from hoso.unify import past, relations, sessions, shown
+from hoso.unify import past, relations, sessions, shown, veil
 from hoso.unify.build import Parts
 from hoso.unify.handlers.door import greeting
 from hoso.unify.live_traits import with_live
@@ -47,7 +47,7 @@ def show_profile(request: Request) -> Answer:
     at = request.instant("as_of")
     if at is None:
         body = present(parts().people, profile, wanted, parts().clock())
-        return _tagged(request, _led(asked, profile, body))
+        return _tagged(request, _seen(request, _led(asked, profile, body)))
     if at > parts().clock():
         raise InvalidInput("as_of is in the future")
     then = past.as_of(parts().people, profile, asked.identifier, at)
@@ -58,7 +58,7 @@ def show_profile(request: Request) -> Answer:
         window = Wanted(until=at + 1)
         body["timeline"] = _page(parts().people.timeline_page(profile, _FIRST_PAGE, None, window))
     body["as_of"] = {"at": format_instant(at), "complete": then.complete, "identity": then.identity}
-    return _tagged(request, body)
+    return _tagged(request, _seen(request, body))
 
 
 def show_batch(request: Request) -> Json:
@@ -83,7 +83,7 @@ def show_batch(request: Request) -> Json:
             asked_for, profile = found
             sections = wanted if wanted is not None else dict.fromkeys(shown.SECTIONS, frozenset[str]())
             body = present(here.people, profile, sections, now)
-            items.append({"id": name, "profile": _led(asked_for, profile, body), "error": None})
+            items.append({"id": name, "profile": _seen(request, _led(asked_for, profile, body)), "error": None})
     return {"items": items, "next": None}
 
 
@@ -91,7 +91,8 @@ def show_timeline(request: Request) -> Json:
     """Events of a person, newest first: of these names, types, sources (comma separated), ``from`` and ``to``."""
     request.require()
     _, profile = _found(request)
-    return _page(parts().people.timeline_page(profile, request.limit(), _cursor(request), _wanted(request)))
+    page = _page(parts().people.timeline_page(profile, request.limit(), _cursor(request), _wanted(request)))
+    return page if request.actor.sees_persons else veil.page(page, veil.event)
 
 
 def show_sessions(request: Request) -> Json:
@@ -100,16 +101,18 @@ def show_sessions(request: Request) -> Json:
     _, profile = _found(request)
     events = parts().people.events_before(profile, _cursor(request))
     found, place = sessions.page(events, request.limit(_SESSIONS, 50))
-    return {
+    page = {
         "items": [sessions.as_json(session) for session in found],
         "next": encode_cursor(list(place)) if place is not None else None,
     }
+    return page if request.actor.sees_persons else veil.page(page, veil.session)
 
 
 def show_greeting(request: Request) -> Answer:
     """What to say to who stands at the door of a shop: ``?token=…``; 404 with an empty greeting for a stranger."""
     request.require()
-    return greeting(parts(), request)
+    said = greeting(parts(), request)
+    return said if request.actor.sees_persons else Answer(said.status, veil.greeting(said.body), said.headers)
 
 
 def show_policies(request: Request) -> Json:
@@ -208,6 +211,11 @@ def _found(request: Request) -> tuple[Asked, Profile]:
     workspace = here.settings.workspace
     asked = read_asked(here.people.identity_config(workspace), unquote(request.path.get("id", "")))
     return asked, find(here.people, workspace, asked)
+
+
+def _seen(request: Request, body: Json) -> Json:
+    """A profile's answer as this caller may see it."""
+    return body if request.actor.sees_persons else veil.profile(body)
 
 
 def _led(asked: Asked, profile: Profile, body: Json) -> Json:

@@ -71,7 +71,7 @@ def shown_value(name: str, value: Any) -> Any:
     text = value if type(value) is str else repr(value)
     if may_show(name) and len(text) <= _MOST_TEXT and "@" not in text:
         number = (type(value) is int or type(value) is float) and abs(value) < _LARGEST_SUM
-        if number or not _LONG_NUMBER.search(text):
+        if number or not (_LONG_NUMBER.search(text) or _word(name) == "value"):  # a text "value" is anything
             return value
     return shape(text)
 
@@ -95,6 +95,21 @@ def masked(content: Any, name: str = "", level: int = 0) -> Any:
         listed = [masked(part, name, level + 1) for part in items[:_MAX_ITEMS]]
         return listed if len(items) <= _MAX_ITEMS else [*listed, "…"]
     return shown_value(name, content)
+
+
+def shown_event(body: dict[str, Any]) -> dict[str, Any]:
+    """An event of the tracking API without the customer: its type and name stay, ids and values become shapes."""
+    shown = cast(
+        "dict[str, Any]",
+        masked({name: value for name, value in body.items() if name not in ("type", "event", "messageId")}),
+    )
+    head = {name: shown_name(body[name]) for name in ("type", "event") if type(body.get(name)) is str}
+    return {**head, **shown}
+
+
+def shown_message_id(text: str | None) -> str | None:
+    """Message ids are the SDKs' own; one that looks like a person is not shown."""
+    return text if text is None or ("@" not in text and len(text) <= 100) else shape(text)
 
 
 def _word(name: str) -> str:
