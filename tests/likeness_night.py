@@ -80,7 +80,7 @@ class LikenessWorld:
 
         return self.world.parts.people.profile_id("main", Identifier("anonymous_id", name))
 
-    def call(self, route: str, body: Any = None, roles: str = "[marketer]", **more: str) -> tuple[int, Any]:
+    def call(self, route: str, body: Any = None, roles: str = "[engineer]", **more: str) -> tuple[int, Any]:
         """An admin call."""
         path = {key: value for key, value in more.items() if key == "id"}
         answer = likeness.handler(

@@ -246,7 +246,7 @@ def _event(route: str, path: dict[str, str], query: dict[str, str] | None) -> di
         "routeKey": route,
         "pathParameters": {name: quote(value, safe="") for name, value in path.items()},
         "queryStringParameters": query,
-        "requestContext": {"authorizer": {"jwt": {"claims": {"sub": "bench", "cognito:groups": "[viewer]"}}}},
+        "requestContext": {"authorizer": {"jwt": {"claims": {"sub": "bench", "cognito:groups": "[engineer]"}}}},
     }
 
 

@@ -95,6 +95,11 @@ def test_p4_a_comparison_changes_nothing_and_tells_who_would_merge_and_part_with
     assert {why["reason"] for why in split["because"]} & {"shared", "limit:anonymous_id"}
     assert report["largest_before"][0] >= report["largest_after"][0]["size"]
     assert [one["status"] for one in ask("GET", "")[1]["items"]] == ["ready"]
+    # and who has no right to personal data sees the same with shapes (S11)
+    known = [str(name) for one in report["examples"] for name in one["person"]["identifiers"] if name[-1].isdigit()]
+    veiled = ask("GET", "/{id}", roles="[analyst]", id=ready["id"])[1]["report"]
+    assert veiled["examples"][0]["parts"][0]["size"] == report["examples"][0]["parts"][0]["size"]
+    assert known and not [name for name in known if f'"{name}"' in json.dumps(veiled)]
 
 
 def test_p4_a_switch_to_the_rules_in_force_changes_nothing(world: World) -> None:

@@ -129,8 +129,12 @@ class Names:
 
 
 def rule_preview(report: Json) -> Json:
-    """What other rules of identity would mean: the people of its examples as shapes."""
+    """What other rules of identity would mean, in a preview or a switch: the people of its examples as shapes."""
     names = Names()
+    if "memberships" in report:
+        held: Json = report["memberships"]
+        moved = [names.inside(one, ["identifiers"]) for one in held["examples"]]
+        report = {**report, "memberships": {**held, "examples": moved}}
     examples: list[Json] = [
         {
             **one,

@@ -31,6 +31,7 @@ from hoso.unify.handlers.rewind import MAX_RATE, objects, parts, rewinder, rewin
 from hoso.unify.mover import Mover
 from hoso.unify.rewind import STEP_S, most_a_step
 from hoso.unify.switch import Switcher, switch_shown
+from hoso.unify.veil import rule_preview
 
 _MAY_CHANGE = ("engineer", "admin")
 _MAY_READ = (*_MAY_CHANGE, "analyst")
@@ -114,8 +115,10 @@ def listed(request: Request) -> dict[str, Any]:
 
 def show(request: Request) -> dict[str, Any]:
     """One switch: its progress, its report, and, at its end, the check."""
-    request.require(*_MAY_READ)
-    return switch_shown(_switch(request))
+    actor, shown = request.require(*_MAY_READ), switch_shown(_switch(request))
+    if shown["report"] and not actor.sees_persons:
+        shown["report"] = rule_preview(shown["report"])
+    return shown
 
 
 def commit(request: Request) -> Answer:
