@@ -65,11 +65,25 @@ def receive(
     world: World, events: list[dict[str, Any]], source: str = "web", identity: IdentityConfig | None = None
 ) -> None:
     """Let events come in: state and archive get the same records, made by the rules in force or those given."""
-    batch = world.kinesis(packed(events, world.now, source=source, identity=identity or config_of(world)))
+    for arrive in arrival(world, events, identity or config_of(world), source):
+        arrive()
+
+
+def arrival(
+    world: World, events: list[dict[str, Any]], identity: IdentityConfig, source: str = "web"
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The two ways of events off the stream: into state, and into the archive."""
+    batch = world.kinesis(packed(events, world.now, source=source, identity=identity))
     for row in batch["Records"]:
         row["eventID"] = f"shardId-000000000000:{row['kinesis']['sequenceNumber']}"
-    assert world.deliver(batch) == []
-    assert archive.handler(batch, None) == {"batchItemFailures": []}
+
+    def into_state() -> None:
+        assert world.deliver(batch) == []
+
+    def into_archive() -> None:
+        assert archive.handler(batch, None) == {"batchItemFailures": []}
+
+    return into_state, into_archive
 
 
 def store_of(seed: int, count: int = 60, first: int = 0) -> list[dict[str, Any]]:
@@ -101,6 +115,50 @@ def store_of(seed: int, count: int = 60, first: int = 0) -> list[dict[str, Any]]
                 event["properties"] = {**traits, "orderId": f"o{number}", "total": 10, "currency": "VND"}
         events.append(event)
     return events
+
+
+def with_names(events: list[dict[str, Any]], chance: random.Random) -> list[dict[str, Any]]:
+    """The same events, some with a name, a member's number, or as an alias."""
+    found: list[dict[str, Any]] = []
+    for event in events:
+        who = chance.randrange(10)
+        if event["type"] == "identify" and chance.random() < 0.6:
+            event["traits"]["name"] = ("An Nguyen", "Binh Tran", "Chi Le", "Dung Pham")[who % 4]
+        if chance.random() < 0.08:
+            former = chance.choice((f"u{(who + 5) % 10}", f"a{who % 6}"))
+            same = {name: event[name] for name in ("messageId", "timestamp")}
+            found.append({"type": "alias", **same, "userId": f"u{who}", "previousId": former})
+            continue
+        elif chance.random() < 0.15:
+            event.setdefault("context", {})["externalIds"] = [{"type": "member_no", "id": f"{who % 4 + 70}"}]
+        found.append(event)
+    return found
+
+
+def some_rules(chance: random.Random) -> dict[str, Any]:
+    """Identity rules by lot."""
+    types: dict[str, Any] = {}
+    if chance.random() < 0.5:
+        rank, limit = chance.choice((0.5, 1.5, 3.5, 9)), chance.choice((1, 2, 5))
+        types["phone"] = {"rank": rank, "limit": limit, "fanout": chance.choice((1, 2, 5))}
+    if chance.random() < 0.5:
+        rank, limit = chance.choice((0.7, 2.5, 8)), chance.choice((1, 5))
+        types["email"] = chance.choice((None, {"rank": rank, "limit": limit, "fanout": chance.choice((1, 3))}))
+    if chance.random() < 0.4:
+        rank, limit = chance.choice((8, 1.2)), chance.choice((1, 3))
+        types["anonymous_id"] = {"rank": rank, "limit": limit, "window_days": 7, "fanout": 10, "device": True}
+    if chance.random() < 0.4:
+        types["device_id"] = None
+    if chance.random() < 0.4:
+        types["member_no"] = {"rank": chance.choice((0.1, 2, 7)), "limit": chance.choice((1, 3))}
+    document: dict[str, Any] = {"schema": "identity/1", "types": types, "names": chance.random() < 0.5}
+    if chance.random() < 0.3:
+        document["order"] = "last"
+    if chance.random() < 0.2:
+        document["blocked"] = ["e1@x.vn", "a2", "+84901234503"]
+    if chance.random() < 0.2:
+        document["max_ids"] = 4
+    return document
 
 
 def fill(world: World, seed: int, count: int = 60) -> None:

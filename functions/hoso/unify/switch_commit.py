@@ -82,10 +82,12 @@ def commit(
         Conflict: ``not_ready``, ``stale_report``, ``rules_changed`` or ``too_many_change``.
     """
     held = rewinds.get(replay)
-    if held["into"] == "switch" and held["phase"] > 0 and held["status"] not in ENDS:
+    if held["into"] == "switch" and held["phase"] > 0 and held["status"] not in ("stopped", "failed"):
         return held
     if held["into"] != "switch" or held["status"] != READY:
-        raise Conflict("this switch waits for no confirmation", code="not_ready", hint="look at its status")
+        raise Conflict(
+            "this switch waits for no confirmation", code="not_ready", hint="look at its status; settle goes on"
+        )
     if now - held["compared"] > MAX_REPORT_AGE_MS:
         raise Conflict("the report is older than a day", code="stale_report", hint="start the switch again")
     share = orjson.loads(held["report"])["share_changed"]
