@@ -15,6 +15,9 @@ import pytest
 from hoso.collect.handlers import archive
 from hoso.model.identity_config import IdentityConfig
 from hoso.platform.aws import client
+from hoso.segment.archive_files import Archive, local_copies
+from hoso.segment.batch import connect
+from hoso.unify import pages
 from hoso.unify.archive_range import Range
 from hoso.unify.compare import prints_of
 from hoso.unify.handlers import identity_rules, rewind, switches
@@ -129,7 +132,7 @@ def with_names(events: list[dict[str, Any]], chance: random.Random) -> list[dict
             same = {name: event[name] for name in ("messageId", "timestamp")}
             found.append({"type": "alias", **same, "userId": f"u{who}", "previousId": former})
             continue
-        elif chance.random() < 0.15:
+        if chance.random() < 0.15:
             event.setdefault("context", {})["externalIds"] = [{"type": "member_no", "id": f"{who % 4 + 70}"}]
         found.append(event)
     return found
@@ -233,6 +236,23 @@ def settled(world: World) -> None:
     for item in world.items(kind="P"):
         if item.get("dirty"):
             world.parts.people.reevaluate("main", item["pk"].rpartition("#")[2], world.now)
+
+
+def archive_agrees(world: World) -> bool:
+    """Whether whoever reads the archive finds each event under the identifier under whose fragment it counts."""
+    archive = Archive(rewind.objects(), "main")
+    keys = [key for day in archive.days("9999-12-31") for key in archive.files(day)]
+    with local_copies(rewind.objects(), keys) as files, connect() as database:
+        query = "SELECT DISTINCT hub_type, hub_value, message_id FROM read_parquet(?)"
+        read = set(database.execute(query, [[str(file) for file in files]]).fetchall())
+    counting: set[tuple[str, str, str]] = set()
+    for item in world.items(kind="F"):
+        if item["sk"] == "H" and "g" in item:
+            stored = world.parts.store.timeline("main", item["pk"].rpartition("#")[2], item["g"])
+            news = [new for page in stored for new in pages.events_of(page)]
+            counting |= {(*item["hub"], new.event.message_id) for new in news}
+    known = {message_id for _, _, message_id in counting}  # what was set aside is in the archive alone
+    return {row for row in read if row[2] in known} == counting
 
 
 def told(world: World) -> list[tuple[str, str, str, str, bool]]:

@@ -141,6 +141,8 @@ class UnifyStack(CapabilityStack):
                     *write_people(data),
                     items(data.profiles, "Scan"),
                     quarantine(data),
+                    objects(data.bucket, ["s3:PutObject"], "archive-compact/", "nightly/"),
+                    objects(data.bucket, ["s3:DeleteObject"], "archive-compact/"),
                     allow(["kinesis:PutRecords"], data.stream.stream_arn),
                 ],
                 analytics=True,

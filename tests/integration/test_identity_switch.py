@@ -18,13 +18,15 @@ from hoso.model.identifiers import Identifier, extract
 from hoso.model.identity_rules import config_in
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
+from hoso.unify.archive_range import Range
 from hoso.unify.evidence import Apart, Cut, Probable, pair
-from hoso.unify.handlers import switches
+from hoso.unify.handlers import rewind, switches
 from tests.faults import Faults
 from tests.switch_world import (
     DAY,
     OTHER,
     PLAIN,
+    archive_agrees,
     arrival,
     ask,
     compared,
@@ -42,7 +44,7 @@ from tests.switch_world import (
     told,
     with_names,
 )
-from tests.unify_world import World
+from tests.unify_world import Context, World
 
 
 @pytest.fixture
@@ -134,9 +136,11 @@ def test_p4_between_any_two_rules_a_switch_gives_what_a_rebuild_gives_and_back(w
     world.now += 1
     assert rebuilt(world)["equal"], (one, other)
     assert members_as_evaluated(world)
+    assert archive_agrees(world)
     world.now += 1
     assert switched(world, one)["check"]["equal"], (one, other)
     assert not fresh or prints(world) == before, (one, other)
+    assert archive_agrees(world)
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("SWITCH_RACES", "2"))))
@@ -171,6 +175,7 @@ def test_p4_events_that_race_the_switch_are_in_the_outcome(world: World, seed: i
     settled(world)
     assert rebuilt(world)["equal"]
     assert members_as_evaluated(world)
+    assert archive_agrees(world)
 
 
 def test_r9_a_switch_killed_at_any_call_goes_on_and_tells_nothing_twice(world: World) -> None:
@@ -238,6 +243,31 @@ def test_p4_a_new_type_is_found_in_the_events_that_are_there(world: World) -> No
     assert done["check"]["equal"], done["check"]
     assert world.profile("member_no:77")["totals"]["events"] == 2
     assert len({world.profile(who)["profile_id"] for who in ("anonymous_id:a1", "anonymous_id:a2")}) == 1
+
+
+def test_p4_rules_that_were_applied_without_a_switch_leave_events_where_they_came(world: World) -> None:
+    event = {"userId": "u1", "traits": {"phone": "0901234567"}}
+    identify(world, 1, **event)
+    world.parts.control.put("main", "identity", "rules", {**PLAIN, "types": {"phone": {"rank": 0.5, "limit": 5}}})
+
+    replayed = rewind.rewinds("main").create("r-1", Range(0, world.now + 1), "live", 20_000, "test")
+    world.deliver(world.kinesis(replayed_records(world, replayed["sk"])))
+
+    assert [(item["hub"], item["n"]) for item in hots(world)] == [(["user_id", "u1"], 1)]
+    assert archive_agrees(world)
+
+
+def test_p4_a_replay_into_live_sends_a_moved_event_to_where_it_stands(world: World) -> None:
+    identify(world, 1, userId="u1", traits={"phone": "0901234567"})
+    switched(world, {**PLAIN, "types": {"phone": {"rank": 0.5, "limit": 5}}})
+    before = prints(world)
+    for table in (world.parts.profiles, world.parts.outbox):
+        table.batch_write((), [(item["pk"], item["sk"]) for item in table.scan()])
+
+    rewind.rewinds("main").create("r-1", Range(0, world.now + 1), "live", 20_000, "test")
+    world.deliver(world.kinesis(replayed_records(world, "r-1")))
+
+    assert prints(world) == before
 
 
 def test_p4_an_event_that_moved_is_known_where_it_was(world: World) -> None:
@@ -338,6 +368,17 @@ def test_s20_each_step_of_a_switch_is_in_the_audit_trail(world: World) -> None:
 
 def identify(world: World, number: int, **more: Any) -> None:
     receive(world, [{"type": "identify", "messageId": f"m{number}", **more}])
+
+
+def replayed_records(world: World, replay: str) -> list[bytes]:
+    """What a live replay puts on the stream."""
+    client("kinesis").create_stream(StreamName="events", ShardCount=1)
+    while not switches.step({"workspace": "main", "replay": replay}, Context())["done"]:
+        pass
+    kinesis = client("kinesis")
+    shard = kinesis.list_shards(StreamName="events")["Shards"][0]["ShardId"]
+    start = kinesis.get_shard_iterator(StreamName="events", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    return [record["Data"] for record in kinesis.get_records(ShardIterator=start["ShardIterator"])["Records"]]
 
 
 def hots(world: World) -> list[dict[str, Any]]:

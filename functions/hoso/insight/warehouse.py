@@ -14,9 +14,12 @@ from hoso.insight.query import BadQuery, tables_of
 from hoso.insight.snapshot import COLUMNS, Row, owners
 from hoso.model.derived import derived, is_bot
 from hoso.platform.objects import Objects
+from hoso.segment.archive_files import Archive
+from hoso.unify.placement import placement_of
 
 MEMORY = "2GB"
 _ARCHIVE = ("archive", "archive-compact")
+_LAST_DAY = "9999-12-31"
 _EVENTS = {
     **{"message_id": "VARCHAR", "type": "VARCHAR", "event": "VARCHAR"},
     **{"ts": "BIGINT", "original_ts": "BIGINT", "sent_at": "BIGINT", "received_at": "BIGINT"},
@@ -123,14 +126,18 @@ class Warehouse:
 def fetch_archive(objects: Objects, workspace: str, folder: Path) -> list[Path]:
     """Local copies of a workspace's archive files; files never change, so those that are here stay."""
     files: list[Path] = []
-    for part in _ARCHIVE:
-        for key in objects.keys(f"{part}/{workspace}/"):
-            file = folder / key.replace("/", "__")
-            if not file.exists():
-                fresh = file.with_suffix(".new")
-                fresh.write_bytes(objects.get(key))
-                fresh.rename(file)
-            files.append(file)
+    if placement_of(objects, workspace) is None:
+        keys = [key for part in _ARCHIVE for key in objects.keys(f"{part}/{workspace}/")]
+    else:  # only the compaction tells where events stand since: files that it replaced are left out
+        archive = Archive(objects, workspace)
+        keys = [key for day in archive.days(_LAST_DAY) for key in archive.files(day)]
+    for key in keys:
+        file = folder / key.replace("/", "__")
+        if not file.exists():
+            fresh = file.with_suffix(".new")
+            fresh.write_bytes(objects.get(key))
+            fresh.rename(file)
+        files.append(file)
     return files
 
 

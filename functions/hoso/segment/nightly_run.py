@@ -31,6 +31,7 @@ from hoso.segment.person import Verdict
 from hoso.unify.copies import copies_key
 from hoso.unify.likeness.conclusion import conclude
 from hoso.unify.people import People
+from hoso.unify.placement import placing_of
 from hoso.unify.profiles import Profile, rule_state
 
 LEASE_NAME = "nightly"
@@ -84,7 +85,8 @@ class Nightly:
         only: list[str] | None = given.get("segments")
         archive = Archive(self._objects, workspace)
         days = archive.days(text[:10])
-        compacted = sum([archive.compact(day) for day in days]) if only is None else 0
+        placing = placing_of(self._objects, workspace)
+        compacted = sum([archive.compact(day, placing) for day in days]) if only is None else 0
         name = text[:10] if only is None else str(given["lease"])
         run: Json = {
             "as_of": text,

@@ -95,8 +95,9 @@ class Mover:
         self._keep_days = keep_days
         self._sleep = sleep
 
-    def move(self, workspace: str, fid: str, config: IdentityConfig) -> Moved:
-        """Move all events of a fragment that stand under another identifier by these rules. Safe to repeat.
+    def move(self, workspace: str, fid: str, config: IdentityConfig, until: int) -> Moved:
+        """Move all events of a fragment, received before an instant (UTC ms), that stand under another identifier by
+        these rules. Safe to repeat.
 
         Raises:
             Transient: others kept changing one of the fragments, or a dependency is down; what is done is done.
@@ -105,7 +106,7 @@ class Mover:
         while failures < ATTEMPTS:
             items = self._store.read([hot_key(workspace, fid), cold_key(workspace, fid)], consistent=True)
             item = items.get(hot_key(workspace, fid))
-            going = self._going(workspace, fid, hot_of(item, ("", "")), config) if item else None
+            going = self._going(workspace, fid, hot_of(item, ("", "")), config, until) if item else None
             if going is None:
                 return Moved(moved, 0)
             try:
@@ -119,12 +120,14 @@ class Mover:
             moved += done
         raise Transient(f"the fragment kept changing in {ATTEMPTS} tries")
 
-    def _going(self, workspace: str, fid: str, hot: Hot, config: IdentityConfig) -> _Going | None:
+    def _going(self, workspace: str, fid: str, hot: Hot, config: IdentityConfig, until: int) -> _Going | None:
         """The events that go to one other identifier, of as many pages as one transaction changes."""
         found: _Going | None = None
         for page in self._store.timeline(workspace, fid, hot.page):
             held = 0
             for _, record, skip in pages.records_in(page):
+                if record.received_at >= until:
+                    continue
                 going: list[tuple[int, Event]] = []
                 for position, event in enumerate(record.events):
                     if position in skip:

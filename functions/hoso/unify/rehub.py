@@ -6,7 +6,7 @@ other rules some of it may be no identifier any more, the ranks may differ, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -15,6 +15,8 @@ from hoso.model.identifiers import Identifier, IdentityConfig, extract, ranked
 from hoso.unify.archive_range import Copies, Stored
 
 Json = dict[str, Any]
+RulesAt = Callable[[int], IdentityConfig | None]
+"""By which rules an event of this receipt (UTC ms) is placed; None: it stands where it came."""
 
 
 def identifiers_under(
@@ -36,20 +38,23 @@ def identifiers_under(
     return found or stored[:1]
 
 
-def stored_under(stored: Stored, config: IdentityConfig) -> Stored:
-    """An event of the archive as it would have come by these rules."""
+def stored_under(stored: Stored, rules_at: RulesAt) -> Stored:
+    """An event of the archive as it would have come by the rules that place it."""
+    config = rules_at(stored.received_at)
+    if config is None:
+        return stored
     hub = (stored.hub_type, stored.hub_value)
     first, *rest = identifiers_under(hub, orjson.loads(stored.ids), orjson.loads(stored.body), config)
     ids = orjson.dumps([list(one) for one in rest]).decode()
     return stored._replace(hub_type=first.type, hub_value=first.value, ids=ids)
 
 
-def copies_under(found: Sequence[Copies], config: IdentityConfig) -> list[Copies]:
-    """Messages that came under several identifiers, as these rules place their copies (told with ``bodies``); copies
+def copies_under(found: Sequence[Copies], rules_at: RulesAt) -> list[Copies]:
+    """Messages that came under several identifiers, as the rules place their copies (told with ``bodies``); copies
     that come under the identifier of the event itself are none."""
     answer: list[Copies] = []
     for message in found:
-        first, *others = [_copy_under(copy, config) for copy in message.found]
+        first, *others = [_copy_under(copy, rules_at) for copy in message.found]
         place = first["type"], first["value"]
         apart = {(copy["type"], copy["value"]): copy for copy in others if (copy["type"], copy["value"]) != place}
         if apart:
@@ -57,7 +62,10 @@ def copies_under(found: Sequence[Copies], config: IdentityConfig) -> list[Copies
     return answer
 
 
-def _copy_under(copy: Json, config: IdentityConfig) -> Json:
+def _copy_under(copy: Json, rules_at: RulesAt) -> Json:
+    config = rules_at(copy["received_at"])
+    if config is None:
+        return copy
     hub = (copy["type"], copy["value"])
     first = identifiers_under(hub, orjson.loads(copy["ids"]), orjson.loads(copy["body"]), config)[0]
     return {**copy, "type": first.type, "value": first.value}

@@ -3,8 +3,8 @@
 *Live* puts the events on the stream again, marked: what is known is passed over, what is missing is restored, and what
 changes is announced to nobody. *Shadow* folds them by the consumer's own code into the shadow table, from nothing, and
 then says where it differs from the live one. A replay is a document with its progress, worked on step by step; a step
-that was killed is repeated from the last note, which is harmless. Events stand under the identifiers that the identity
-rules in force choose; a *switch* of the rules rebuilds the shadow under others (``hoso.unify.switch``).
+that was killed is repeated from the last note, which is harmless. Events stand where the last switch of the identity
+rules put them (``hoso.unify.placement``); a *switch* rebuilds the shadow under others (``hoso.unify.switch``).
 
 Documents are items of the ``delivery`` table: ``<workspace>#Y`` / ``<replay id>`` with ``v``; ``since until source
 into rate actor``; ``status`` (clearing, filling, striking, comparing; ends: done, stopped, failed with ``reason``),
@@ -24,7 +24,6 @@ import orjson
 
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import Conflict, NotFound, Transient
-from hoso.model.identity_config import IdentityConfig
 from hoso.model.time import DAY_MS, MINUTE_MS, SECOND_MS
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Key, Put, Refused, Table, at_version
@@ -34,7 +33,7 @@ from hoso.unify.archive_range import ArchiveRange, Range, records_of
 from hoso.unify.compare import compare, prints_of
 from hoso.unify.consumer import Consumer
 from hoso.unify.copies import Striker
-from hoso.unify.rehub import copies_under, stored_under
+from hoso.unify.rehub import RulesAt, copies_under, stored_under
 
 Into = Literal["live", "shadow", "switch"]
 ENDS = frozenset({"done", "stopped", "failed"})
@@ -168,7 +167,7 @@ class Rewinder:
         workspace: str,
         strikers: tuple[Striker, Striker],
         dedupe_days: int,
-        config: IdentityConfig,
+        rules_at: RulesAt,
     ) -> None:
         self._rewinds = rewinds
         self._objects = objects
@@ -180,7 +179,7 @@ class Rewinder:
         self._workspace = workspace
         self._strikers = strikers
         self._within_ms = dedupe_days * DAY_MS
-        self._config = config
+        self._rules_at = rules_at
 
     def step(self, replay: str, remaining_ms: Callable[[], int]) -> bool:
         """Do the next piece of work; answers whether the replay has ended.
@@ -217,7 +216,7 @@ class Rewinder:
         events = ArchiveRange(self._objects, self._workspace, wanted).after(place, limit)  # pyright: ignore[reportArgumentType]
         if not events:
             return None
-        under = [stored_under(event, self._config) for event in events]
+        under = [stored_under(event, self._rules_at) for event in events]
         records = list(records_of(self._workspace, under, held["sk"], self._hash_of))
         aside = 0
         if held["into"] == "live":
@@ -253,8 +252,8 @@ class Rewinder:
         live, shadow = self._strikers
         archive = ArchiveRange(self._objects, self._workspace, Range(held["since"], held["until"], held["source"]))
         found = archive.copies(self._within_ms, held.get("struck") or "", _COPIES_AT_ONCE, bodies=True)
-        under = copies_under(found, self._config)
-        taken = [*copies_under(live.taken_out(self._workspace, found), self._config)]
+        under = copies_under(found, self._rules_at)
+        taken = [*copies_under(live.taken_out(self._workspace, found), self._rules_at)]
         taken += live.taken_out(self._workspace, under)
         shadow.strike(self._workspace, taken, dry_run=False)
         return {"struck": found[-1].place} if len(found) == _COPIES_AT_ONCE else None

@@ -4,8 +4,9 @@
 live people, and a report says what would change. *Commit* puts the rules in force and, in the same transaction, sets
 the switch going again. *Settle*: the shadow catches up with what came meanwhile; every live component takes the
 rebuilt evidence in the place of its own; the shadow catches up once more, with what former rules still let in; events
-move to the identifiers under which they stand now; the segments of everybody concerned are evaluated, once; and live
-is held against the shadow. Every step may be killed and repeated.
+are placed under the identifiers under which they stand now, for whoever reads the archive, and move there; the
+segments of everybody concerned are evaluated, once; and live is held against the shadow. Every
+step may be killed and repeated.
 
 A switch is a replay (``hoso.unify.rewind``) with ``into`` switch and also: ``rules`` (the document, JSON), ``base``
 revision in force at its start, ``revision`` after the commit, ``phase`` 0 prepare, 1 and 2 settle, ``cursor``,
@@ -22,14 +23,17 @@ import orjson
 
 from hoso.model.errors import Conflict
 from hoso.model.identifiers import Identifier
-from hoso.model.time import HOUR_MS, SECOND_MS
+from hoso.model.time import HOUR_MS, SECOND_MS, format_instant
 from hoso.platform.dynamo import Item, Key, Refused, Table
+from hoso.platform.objects import Objects
+from hoso.segment.archive_files import Archive
 from hoso.unify.adoption import Adopter
 from hoso.unify.build import Parts
 from hoso.unify.evidence import Apart, Block, Cut, Operation, Probable, pair
 from hoso.unify.identity_items import Known
 from hoso.unify.identity_writes import Cause
 from hoso.unify.mover import Mover
+from hoso.unify.placement import placing_of, put_placement
 from hoso.unify.rewind import ENDS, HIDDEN, READY, Rewinder, Rewinds
 from hoso.unify.store import cold_key
 from hoso.unify.switch_compare import Tables, same_content
@@ -38,7 +42,7 @@ from hoso.unify.switch_report import report
 PHASES = (
     ("clearing", "filling", "striking", "recording", "comparing"),
     ("waiting", "filling", "striking", "recording", "replacing"),
-    ("waiting", "filling", "striking", "recording", "adopting", "moving", "evaluating", "checking"),
+    ("waiting", "filling", "striking", "recording", "adopting", "placing", "moving", "evaluating", "checking"),
 )
 OVERLAP_MS = HOUR_MS
 """How far a catch-up goes back: what was received before the last one, and archived after it."""
@@ -57,6 +61,7 @@ class Switcher:
         self,
         rewinds: Rewinds,
         rewinder: Rewinder,
+        objects: Objects,
         live: Parts,
         shadow: Parts,
         adopter: Adopter,
@@ -65,6 +70,7 @@ class Switcher:
     ) -> None:
         self._rewinds = rewinds
         self._rewinder = rewinder
+        self._objects = objects
         self._live = live
         self._shadow = shadow
         self._adopter = adopter
@@ -164,6 +170,20 @@ class Switcher:
 
         return self._identifiers(held, (self._shadow.profiles, self._live.profiles), remaining_ms, adopt)
 
+    def _placing(self, held: Item, remaining_ms: Remaining) -> Json | None:
+        """Have everybody who reads the archive find events where they stand from now on, day by day."""
+        began, archive = remaining_ms(), Archive(self._objects, self._workspace)
+        put_placement(self._objects, self._workspace, held["sk"], held["rules"], held["until"])
+        placing = placing_of(self._objects, self._workspace)
+        done = (held.get("cursor") or [""])[0]
+        for day in sorted(archive.days(format_instant(held["until"])[:10])):
+            if day <= done:
+                continue
+            archive.compact(day, placing)
+            if began - remaining_ms() > PIECE_MS or remaining_ms() < RESERVE_MS:
+                return {"cursor": [day]}
+        return None
+
     def _moving(self, held: Item, remaining_ms: Remaining) -> Json | None:
         """Move events to the identifiers under which the rebuild has them, of all fragments that differ from it."""
         waiting: list[Item] = []
@@ -171,7 +191,8 @@ class Switcher:
         def move() -> Json:
             found = {"moved": 0, "left": 0}
             for item in self._differing(waiting):
-                moved = self._mover.move(self._workspace, item["pk"].rpartition("#")[2], self._identities.config)
+                fid = item["pk"].rpartition("#")[2]
+                moved = self._mover.move(self._workspace, fid, self._identities.config, held["until"])
                 found["moved"] += moved.events
                 found["left"] += moved.left
             waiting.clear()

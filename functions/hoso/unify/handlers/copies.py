@@ -28,6 +28,7 @@ from hoso.platform.web import Request, Router, answer, decode_cursor, encode_cur
 from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.build import Parts
 from hoso.unify.copies import Striker, Taken, copies_key
+from hoso.unify.placement import placement_of
 from hoso.unify.rehub import copies_under
 
 MOST_DAYS = 31
@@ -123,7 +124,8 @@ def _strike(settings: Settings, wanted: Range, after: str, limit: int, *, dry_ru
     """The counts of one page of messages, and the place after which the next one begins."""
     within = settings.dedupe_days * DAY_MS
     found = ArchiveRange(objects(), settings.workspace, wanted).copies(within, after, limit, bodies=True)
-    under = copies_under(found, parts().identities(settings.workspace).config)
+    placed = placement_of(objects(), settings.workspace)
+    under = copies_under(found, placed.rules_at) if placed else found
     striker = Striker(parts().store, parts().people, _keep, parts().clock)
     taken = striker.strike(settings.workspace, under, dry_run=dry_run)
     if not dry_run:

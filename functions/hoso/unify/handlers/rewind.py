@@ -32,6 +32,7 @@ from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.build import Parts
 from hoso.unify.consumer import Consumer
 from hoso.unify.copies import Striker
+from hoso.unify.placement import placement_of
 from hoso.unify.rewind import STEP_S, Rewinder, Rewinds, most_a_step, shown
 
 MAX_RATE = 20_000
@@ -183,9 +184,13 @@ def shadow_parts(config: IdentityConfig | None = None) -> Parts:
     return Parts(settings.model_copy(update=apart), config)
 
 
-def rewinder(workspace: str, shadow: Parts | None = None) -> Rewinder:
-    """The worker of a workspace's replays."""
-    settings, shadow = _settings(), shadow or shadow_parts()
+def rewinder(workspace: str, config: IdentityConfig | None = None) -> Rewinder:
+    """The worker of a workspace's replays; ``config``: of a switch to these rules, by which every event is placed."""
+    settings, shadow = _settings(), shadow_parts(config)
+    placed = None if config else placement_of(objects(), workspace)
+
+    def rules_at(received_at: int) -> IdentityConfig | None:
+        return config if placed is None else placed.rules_at(received_at)
 
     def consumer(keep: Callable[[Sequence[BadRow]], None]) -> Consumer:
         return Consumer(
@@ -209,7 +214,7 @@ def rewinder(workspace: str, shadow: Parts | None = None) -> Rewinder:
         workspace,
         (_striker(parts()), _striker(shadow)),
         settings.dedupe_days,
-        shadow.identities(workspace).config,
+        rules_at,
     )
 
 

@@ -194,7 +194,7 @@ def switcher(workspace: str, held: Item) -> Switcher:
         quarantine(objects(), workspace, stage, source, at, rows)
 
     mover = Mover(live.store, live.people, keep, live.clock, settings.timeline_days)
-    return Switcher(rewinds(workspace), rewinder(workspace, shadow), live, shadow, adopter, mover, workspace)
+    return Switcher(rewinds(workspace), rewinder(workspace, config), objects(), live, shadow, adopter, mover, workspace)
 
 
 def _switch(request: Request) -> Item:
