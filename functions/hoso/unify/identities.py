@@ -266,7 +266,7 @@ class Identities:
                 if change or records:
                     evaluated = {change.pids.get(one.hub) for one in told}
                     waiting = [pid for pid in change.touched if pid not in evaluated]
-                    self._writer.write(component, change, cause, () if cause.rule == "probable" else waiting)
+                    self._writer.write(component, change, cause, waiting)
                 return change
             except Unfinished as open_move:
                 unfinished = open_move.pid
