@@ -5,6 +5,7 @@ What AWS and moto do beyond that is covered by the tests that run on moto.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,7 @@ class MemoryDynamo:
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+        self._names: dict[str, tuple[dict, int, dict[str, list[str]]]] = {}
         self.calls: list[str] = []
         self.written = 0
         self.keys_read = 0
@@ -45,7 +47,7 @@ class MemoryDynamo:
     def delete_item(self, **call: Any) -> dict:
         self.calls.append("delete_item")
         self._check(call, self._table(call["TableName"]).get(_key(call["Key"])))
-        self._table(call["TableName"]).pop(_key(call["Key"]), None)
+        self._drop(call["TableName"], _key(call["Key"]))
         self.written += 1
         return {}
 
@@ -58,7 +60,7 @@ class MemoryDynamo:
                 if verb == "PutRequest":
                     self._table(table)[_key(body["Item"])] = dict(body["Item"])
                 else:
-                    self._table(table).pop(_key(body["Key"]), None)
+                    self._drop(table, _key(body["Key"]))
                 self.written += 1
         return {"UnprocessedItems": {}}
 
@@ -66,8 +68,9 @@ class MemoryDynamo:
         self.calls.append("query")
         values = call["ExpressionAttributeValues"]
         prefix = values.get(":sk", {"S": ""})["S"]
-        held = self._table(call["TableName"])
-        names = sorted(key for key in held if key[0] == values[":pk"]["S"] and key[1].startswith(prefix))
+        held, pk = self._table(call["TableName"]), values[":pk"]["S"]
+        found = self._partitions(call["TableName"]).get(pk, [])
+        names = sorted((pk, sk) for sk in found if sk.startswith(prefix))
         return {"Items": [dict(held[name]) for name in (names if call["ScanIndexForward"] else names[::-1])]}
 
     def scan(self, **call: Any) -> dict:
@@ -110,9 +113,24 @@ class MemoryDynamo:
             elif verb == "Update":
                 _update(table, body)
             elif verb == "Delete":
-                table.pop(_key(body["Key"]), None)
+                self._drop(body["TableName"], _key(body["Key"]))
             self.written += verb != "ConditionCheck"
         return {}
+
+    def _partitions(self, name: str) -> dict[str, list[str]]:
+        """Sort keys by partition. New items stand at the end of a dict, so that only they have to be looked at."""
+        held = self._table(name)
+        of, count, found = self._names.get(name, (held, 0, {}))
+        if of is not held:
+            count, found = 0, {}
+        for pk, sk in islice(held, count, None):
+            found.setdefault(pk, []).append(sk)
+        self._names[name] = (held, len(held), found)
+        return found
+
+    def _drop(self, name: str, key: tuple[str, str]) -> None:
+        self._table(name).pop(key, None)
+        self._names.pop(name, None)
 
     def _table(self, name: str) -> dict:
         return self.tables.setdefault(name, {})

@@ -30,11 +30,18 @@ KEY = b"a key that is the same in all runs"
 class MemoryWorld:
     """One worker on tables that other workers may share; ``client`` is what it calls."""
 
-    def __init__(self, client: Any, config: IdentityConfig = STANDARD, revision: int = 0, now: int = NOW) -> None:
+    def __init__(
+        self,
+        client: Any,
+        config: IdentityConfig = STANDARD,
+        revision: int = 0,
+        now: int = NOW,
+        config_ttl_ms: int = 0,
+    ) -> None:
         self.now = now
         self.aside: list[BadRow] = []
         tables = {name: Table(name, client, sleep=_at_once) for name in ("profiles", "outbox", "delivery", "control")}
-        self.control = ControlStore(tables["control"], client, lambda: self.now, 0)
+        self.control = ControlStore(tables["control"], client, lambda: self.now, config_ttl_ms)
         hasher = Hasher(KEY)
         self.store = ProfileStore(
             client,

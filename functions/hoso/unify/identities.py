@@ -265,7 +265,9 @@ class Identities:
                     keep_sides(component, change, self._first_events)
                 if change or records:
                     evaluated = {change.pids.get(one.hub) for one in told}
-                    waiting = [pid for pid in change.touched if pid not in evaluated]
+                    waiting = [
+                        pid for pid in change.touched if pid not in evaluated and not change.after[pid] <= change.erased
+                    ]
                     self._writer.write(component, change, cause, waiting)
                 return change
             except Unfinished as open_move:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ class Change:
     """New items, without keys and versions. ``learnt``: identifiers whose evidence changed. ``moved``: those that only
     change profile. ``people``: new person items. ``tombstones``: profile ids that lead elsewhere. ``touched``: profiles
     whose set of identifiers changed. ``pids``: the profile of every identifier of the component afterwards.
-    ``forgotten``: identifiers of which evidence was taken away; their hot items may not go on saying that it is known.
+    ``erased``: identifiers that this decision erases. ``forgotten``: identifiers of which evidence was taken away;
+    their hot items may not go on saying that it is known.
     ``entries``: all that is known afterwards."""
 
     learnt: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
@@ -38,6 +39,7 @@ class Change:
     before: People = field(default_factory=People)
     after: People = field(default_factory=People)
     joins: Sequence[Pair] = ()
+    erased: frozenset[Identifier] = frozenset()
     forgotten: set[Identifier] = field(default_factory=set[Identifier])
     entries: dict[Identifier, Known] = field(default_factory=dict[Identifier, Known])
 
@@ -61,6 +63,7 @@ def decide(
     facts = component.facts(config)
     erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
     dropped: set[Identifier] = set()
+    gone: frozenset[Identifier] = frozenset()
     forgotten: set[Identifier] = set()
     for evidence in told:
         left = strip(evidence, erased, config)
@@ -68,13 +71,15 @@ def decide(
             dropped |= _learn(component, facts, left, config)
     for record in records:
         if isinstance(record, Erasure):
-            gone = cluster(facts, config).of.get(record.of, frozenset({record.of}))
-            forgotten |= _erase(facts, gone, record.ts)
-            erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in gone}
+            going = cluster(facts, config).of.get(record.of, frozenset({record.of}))
+            forgotten |= _erase(facts, going, record.ts)
+            forgotten |= {end for one in going & component.known.keys() for end in component.known[one].neighbours()}
+            erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in going}
+            gone |= going
         else:
             mark(facts, record)
     clusters = cluster(facts, config)
-    change = difference(component, facts, clusters, erased, config, keys, dropped)
+    change = difference(component, facts, clusters, erased, config, keys, dropped, gone)
     change.forgotten = forgotten
     return change
 
@@ -142,11 +147,12 @@ def difference(
     config: IdentityConfig,
     keys: IdentityKeys,
     dropped: set[Identifier],
+    gone: frozenset[Identifier] = frozenset(),
 ) -> Change:
     """The change that brings a component to these facts and clusters. ``dropped`` are shared values of which links
-    were let go."""
+    were let go, ``gone`` the identifiers that are erased by it."""
     after = {keys.profile(anchor(members, config)): members for members in clusters.of.values()}
-    change = Change(joins=clusters.joins, after=after)
+    change = Change(joins=clusters.joins, after=after, erased=gone)
     change.pids = {one: pid for pid, members in after.items() for one in members}
     change.before = {pid: frozenset(members) for pid, members in component.members.items()}
     entries = change.entries = _entries(component, facts, clusters, erased, config, keys, dropped)
@@ -182,8 +188,11 @@ def difference(
 
 def _carried(component: Component, pid: str, change: Change, keys: IdentityKeys) -> Item:
     """What a person takes over from the profiles that end in it: memberships (the oldest of each segment, with its
-    reason), the pids under which they are listed (``ab``), the split id. One that parts starts with copies, which
-    ``qm`` names. ``dirty`` makes the next fold evaluate all."""
+    reason), the pids under which they are listed (``ab``), the split id. One that parts starts with copies; ``qm``
+    names those that nobody was told of. ``dirty`` makes the next fold evaluate all. Of whoever was erased (R15) nobody
+    inherits, and what is left of it is not evaluated."""
+    if change.after[pid] <= change.erased:
+        return {}
     own = component.people.get(pid) or {}
     ended = sorted(
         other
@@ -192,25 +201,33 @@ def _carried(component: Component, pid: str, change: Change, keys: IdentityKeys)
     )
     memberships: dict[str, Any] = dict(own.get("m", {}))
     reasons: dict[str, Any] = dict(own.get("mr", {}))
+    quiet: set[str] = set(own.get("qm", ()))
     listed: list[str] = list(own.get("ab", ()))
     carried: Item = {"dirty": True}
-    for other in ended:
-        item = component.people[other] or {}
+
+    def take(item: Item, silent: Container[str]) -> None:
         for segment, entry in item.get("m", {}).items():
             kept = memberships.get(segment)
-            memberships[segment] = entry if kept is None or entry[1] < kept[1] else kept
-            if memberships[segment] is entry:
-                reasons[segment] = item.get("mr", {}).get(segment, [None, None])
+            if kept is not None and (segment in silent or (segment not in quiet and kept[1] <= entry[1])):
+                continue
+            memberships[segment] = entry
+            reasons[segment] = item.get("mr", {}).get(segment, [None, None])
+            (quiet.add if segment in silent else quiet.discard)(segment)
+
+    for other in ended:
+        item = component.people[other] or {}
+        gone = not change.erased.isdisjoint(change.before[other])
+        take(item, item.get("m", {}) if gone else item.get("qm", ()))
         listed += [*item.get("ab", ()), *([other] if item.get("m") else ())]
         if "sp" in item and "sp" not in own:
             carried.setdefault("sp", item["sp"])
     if own.get("sp", pid) not in {keys.profile(one) for one in change.after[pid]}:
         carried["sp"] = pid  # it came from somebody who parted
     if pid not in change.before:
-        for segment, (entry, reason) in _inherited(component, pid, change).items():
-            if segment not in memberships:
-                memberships[segment], reasons[segment] = entry, reason
-                carried.setdefault("qm", []).append(segment)
+        for item in _parted_from(component, pid, change):
+            take(item, item.get("m", {}))
+    if quiet or "qm" in own:
+        carried["qm"] = sorted(quiet)
     if memberships:
         carried["m"] = memberships
         carried["mr"] = {segment: reasons[segment] for segment in memberships if segment in reasons}
@@ -220,16 +237,14 @@ def _carried(component: Component, pid: str, change: Change, keys: IdentityKeys)
     return carried
 
 
-def _inherited(component: Component, pid: str, change: Change) -> dict[str, tuple[Any, Any]]:
-    """The memberships that a person who parts from another starts with, with their reasons: whoever was a member
-    together stays one without an entry of its own, until the next evaluation says otherwise."""
-    return {
-        segment: (entry, item.get("mr", {}).get(segment, [None, None]))
+def _parted_from(component: Component, pid: str, change: Change) -> list[Item]:
+    """The people from whom a person parts: whoever was a member together stays one without an entry of its own, until
+    the next evaluation says otherwise."""
+    return [
+        component.people[other] or {}
         for other, members in sorted(change.before.items())
-        if other in change.after and members & change.after[pid]
-        for item in (component.people[other] or {},)
-        for segment, entry in item.get("m", {}).items()
-    }
+        if other in change.after and members & change.after[pid] and change.erased.isdisjoint(members)
+    ]
 
 
 def _entries(

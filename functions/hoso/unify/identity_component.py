@@ -53,8 +53,9 @@ class Component:
         for weak, known in self.known.items():
             facts.seen.add(weak)
             for strong, times in known.links.items():
-                if strong in self.known:
-                    facts.links[pair(strong, weak)] = times
+                left = self._left(strong, known, times) if strong in self.known else None
+                if left is not None:
+                    facts.links[pair(strong, weak)] = left
             if known.blocked:
                 facts.blocked.add(weak)
             for strong, proof in known.proofs.items():
@@ -75,6 +76,14 @@ class Component:
             if self.ends_at(known):
                 facts.shared.add(weak)
         return facts
+
+    def _left(self, strong: Identifier, weak: Known, times: tuple[int, int]) -> tuple[int, int] | None:
+        """The times of a link without what was erased since (R15): of a value that many shared the erasure did not
+        find every link."""
+        until = max((known.erased for known in (self.known[strong], weak) if known.erased is not None), default=None)
+        if until is None or times[0] > until:
+            return times
+        return None if times[1] <= until else (times[1], times[1])
 
 
 class ComponentReader:

@@ -94,6 +94,8 @@ def _has_link(told: Evidence, other: Identifier, items: Items, config: IdentityC
         if kept or item.get("sh") not in _LETS_GO:
             return False
         return _is_met(strong, None, ts, config) and _is_met(weak, item, ts, config)
+    if entry[0] <= item.get("er", -1):
+        return False  # it was not found when this identifier was erased
     return entry[0] <= ts and (config.order == "first" or ts <= entry[1])
 
 

@@ -238,7 +238,13 @@ class IdentityWriter:
         writes: list[Write] = []
         for pid in change.touched:
             members = change.after[pid]
-            before = {other: held for other, held in change.before.items() if held & members}
+            if members <= change.erased:
+                continue  # nobody is told of, and no log names, what is left of whoever was erased
+            before = {
+                other: held if change.erased.isdisjoint(held) else held & members
+                for other, held in change.before.items()
+                if held & members
+            }
             if len(before) > 1 or any(held != members for held in before.values()):
                 writes.append(self._merge_record(pid, before, members, change, cause))
             ended = sorted(other for other in before if other != pid and component.people[other] is not None)
