@@ -49,6 +49,7 @@ PREFIXES: dict[str, Sequence[str]] = {
     "ConsumeFunction": ("quarantine/", "aws/lambda/"),
     "ReplayFunction": (*WORK, "quarantine/"),
     "ReplayAdminFunction": WORK,
+    "PastFunction": WORK,
     "CopiesFunction": (*WORK, "quarantine/"),
     "CopiesNightlyFunction": (*WORK, "quarantine/"),
     "FailedBatchesFunction": ("archive/", "catalogue/", "quarantine/", "aws/lambda/"),

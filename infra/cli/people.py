@@ -29,10 +29,15 @@ def profile(
     json_: JsonOption = False,
     fields: Annotated[str | None, typer.Option(help="Sections, such as traits,segments or traits.city.")] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="A past moment, such as 2026-11-22T19:00:00Z.")] = None,
+    archive: Annotated[bool, typer.Option(help="Read the archive for --as-of: exact however long ago.")] = False,
 ) -> None:
     """One person: traits with their source, identifiers, consent, segments, habits, relations, timeline."""
+    path = f"/v1/profiles/{quote(who, safe='')}"
     with connect(data, url) as connection:
-        found = connection.call("GET", f"/v1/profiles/{quote(who, safe='')}", fields=fields, as_of=as_of)
+        if archive and as_of:
+            found = connection.call("GET", f"{path}/past", fields=fields, at=as_of)
+        else:
+            found = connection.call("GET", path, fields=fields, as_of=as_of)
     if json_:
         show.value(found)
         return

@@ -108,6 +108,25 @@ class UnifyStack(CapabilityStack):
                 "GET /v1/spaces/{space}/host/{store}/greeting",
             ],
         )
+        self.function(
+            "PastFunction",
+            Job(
+                handler="hoso.unify.handlers.past.handler",
+                description="Admin API: people at moments that only the archive remembers",
+                environment={**every_table(data), "bucket": data.bucket.bucket_name},
+                permissions=[
+                    *read_control(data),
+                    read_items(data.profiles),
+                    objects(data.bucket, ["s3:GetObject"], "archive/", "archive-compact/", "nightly/"),
+                    list_objects(data.bucket),
+                ],
+                analytics=True,
+                timeout_s=29,
+                memory_mb=3538,
+                scratch_mb=4096,
+            ),
+            routes=["GET /v1/profiles/{id}/past"],
+        )
         self._people()
         self._replays()
         self._copies()

@@ -40,7 +40,7 @@ LOGICAL_IDS = {
 }
 SPACES = ("collections/{collection}/profiles/{id}/{part}", "host/{store}/greeting")
 """Routes of the admin API without its authorizer: their function checks an access token itself."""
-ACKNOWLEDGED = 154
+ACKNOWLEDGED = 158
 ALLOWED_STAR = re.compile(r"^(logs|xray):")
 
 

@@ -15,14 +15,14 @@ from hoso.model.time import DAY_MS, format_instant
 from hoso.platform.access import ROLES
 from hoso.segment.handlers import admin
 from hoso.unify.computed import Computed
-from hoso.unify.handlers import identity_rules, likeness, people, profiles
+from hoso.unify.handlers import identity_rules, likeness, past, people, profiles
 from hoso.unify.likeness.reviews import OPEN, Review
 from tests.nightly_world import Night, night
 from tests.unify_world import Context, World
 
 CACHED = (
     *(admin._parts, admin._segments, admin._objects, admin._pictures, admin._runs),
-    *(people.parts, likeness.parts, likeness._work, identity_rules.parts),
+    *(people.parts, likeness.parts, likeness._work, identity_rules.parts, past.objects),
 )
 SEE = ("engineer", "privacy", "admin")
 DO_NOT_SEE = ("viewer", "marketer", "analyst")
@@ -119,6 +119,7 @@ ROUTES: dict[str, tuple[Any, str, Any, dict[str, str]]] = {
     "profile": (profiles.handler, "GET /v1/profiles/{id}", None, {}),
     "sections": (profiles.handler, "GET /v1/profiles/{id}", None, {"fields": EVERY_SECTION}),
     "past": (profiles.handler, "GET /v1/profiles/{id}", None, {"as_of": "PAST"}),
+    "archive": (past.handler, "GET /v1/profiles/{id}/past", None, {"at": "PAST"}),
     "batch": (profiles.handler, "POST /v1/profiles/batch", {"ids": ["p_hidden"]}, {}),
     "timeline": (profiles.handler, "GET /v1/profiles/{id}/timeline", None, {}),
     "sessions": (profiles.handler, "GET /v1/profiles/{id}/sessions", None, {}),

@@ -6,36 +6,52 @@ were made). Where a component is too large to be decided at once, the present pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hoso.model.errors import Conflict
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
+from hoso.unify.dedupe import message_hash
 from hoso.unify.facts import Facts
-from hoso.unify.fragments import Cold, Fragment, Hot, New, fold
+from hoso.unify.fragments import BadEvent, Cold, Fragment, Hot, New, fold
 from hoso.unify.graph import anchor, cluster
 from hoso.unify.identity_component import TooLarge, Unfinished
 from hoso.unify.pages import events_of
 from hoso.unify.people import People
 from hoso.unify.profiles import Membership, Person, Profile, merge
 
+if TYPE_CHECKING:
+    from hoso.segment.live import LiveRules
+
 MOST_PAGES = 1_000
 """Timeline pages read for one answer."""
+NEWEST = 20
+"""Events kept for an answer's timeline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A profile as it was at ``at`` (UTC ms). ``complete``: the timeline still holds every event up to then.
-    ``identity``: ``then``, or ``present`` where the identity of the moment could not be told."""
+    """A profile as it was at ``at`` (UTC ms). ``complete``: every event up to then was there to be folded.
+    ``identity``: ``then``, or ``present`` where the identity of the moment could not be told. ``newest`` are the last
+    events of then, newest first."""
 
     profile: Profile
     at: int
     complete: bool
     identity: str
+    newest: Sequence[New] = ()
 
 
-def as_of(people: People, profile: Profile, asked: Identifier | None, at: int) -> Past:
-    """The person to whom the asked identifier (else the profile's best) belonged at an instant."""
+Older = Callable[[Sequence[Identifier]], Mapping[Identifier, Sequence[New]]]
+"""The events that are kept elsewhere under identifiers, whenever they happened."""
+
+
+def as_of(people: People, profile: Profile, asked: Identifier | None, at: int, older: Older | None = None) -> Past:
+    """The person to whom the asked identifier (else the profile's best) belonged at an instant, by the timeline; with
+    ``older`` by these events too, each once."""
     workspace = profile.workspace
     config = people.identity_config(workspace)
     every = [Identifier(kind, value) for kind, value in profile.person.identifiers if kind in config.types]
@@ -45,13 +61,20 @@ def as_of(people: People, profile: Profile, asked: Identifier | None, at: int) -
     complete = True
     budget = [MOST_PAGES]
     rules = people.book(workspace).rules
+    kept: Mapping[Identifier, Sequence[New]] = older(members) if older is not None else {}
+    newest = _Newest()
     for member in members:
         fid = people.fragment_id(workspace, member)
         present = people.fragment(workspace, fid)
         total = [0]
-        past = Fragment(fid, Hot((member.type, member.value)), Cold())
-        told = _until(people, workspace, fid, present.hot.page, at, total, budget)
-        fold(past.hot, past.cold, told, rules)
+        every_event = _told(people, workspace, fid, present.hot.page, budget)
+        if older is None:
+            past = Fragment(fid, Hot((member.type, member.value)), Cold())
+            fold(past.hot, past.cold, newest.of(_until(every_event, at, total)), rules)
+        else:
+            events = list(_until(_united(kept.get(member, ()), every_event), at, total))
+            past = _folded(fid, member, events, rules)
+            deque(newest.of(events), maxlen=0)
         past.cold.computed = {name: entry for name, entry in present.cold.computed.items() if entry.at <= at}
         past.cold.listed = {name: entry for name, entry in present.cold.listed.items() if entry.at <= at}
         complete = complete and total[0] >= present.hot.events
@@ -63,7 +86,30 @@ def as_of(people: People, profile: Profile, asked: Identifier | None, at: int) -
     if profile.person.split_id is not None:
         person = replace(person, split_id=profile.person.split_id)
     merged = merge(workspace, person, fragments, profile.policies)
-    return Past(_with_memberships(people, merged, profile, at), at, complete, identity)
+    return Past(_with_memberships(people, merged, profile, at), at, complete, identity, newest.events())
+
+
+class _Newest:
+    """The newest of all events that go by."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[tuple[int, str], int, New]] = []
+
+    def of(self, events: Iterable[New]) -> Iterator[New]:
+        """The same events; the newest are kept."""
+        for number, new in enumerate(events):
+            entry = ((new.event.ts, new.event.message_id), number, new)
+            # a message may stand in two fragments: twice as many, so that enough are left
+            if len(self._held) < 2 * NEWEST:
+                heapq.heappush(self._held, entry)
+            elif entry[0] > self._held[0][0]:
+                heapq.heapreplace(self._held, entry)
+            yield new
+
+    def events(self) -> list[New]:
+        """The newest events, newest first, each message once."""
+        once = {order: new for order, _, new in self._held}
+        return [once[order] for order in sorted(once, reverse=True)[:NEWEST]]
 
 
 def facts_at(facts: Facts, at: int) -> Facts:
@@ -97,19 +143,40 @@ def _members(
     return ranked(found, config), "then"
 
 
-def _until(
-    people: People, workspace: str, fid: str, newest: str | None, at: int, total: list[int], budget: list[int]
-) -> Iterator[New]:
-    """The events of a fragment that had happened and been received by then; ``total`` counts all that are stored."""
+def _told(people: People, workspace: str, fid: str, newest: str | None, budget: list[int]) -> Iterator[New]:
+    """The events that the timeline of a fragment holds; ``budget`` counts the pages that may still be read."""
     for page in people.pages(workspace, fid, newest):
         if budget[0] == 0:
             return
         budget[0] -= 1
-        events: Iterable[New] = events_of(page)
-        for new in events:
-            total[0] += 1
-            if new.event.ts <= at and new.received_at <= at:
-                yield new
+        yield from events_of(page)
+
+
+def _united(kept: Sequence[New], told: Iterable[New]) -> Iterator[New]:
+    """Both, each message once."""
+    known = {message_hash(new.event.message_id, new.source) for new in kept}
+    yield from kept
+    yield from (new for new in told if message_hash(new.event.message_id, new.source) not in known)
+
+
+def _until(events: Iterable[New], at: int, total: list[int]) -> Iterator[New]:
+    """The events that had happened and been received by then; ``total`` counts all that there are."""
+    for new in events:
+        total[0] += 1
+        if new.event.ts <= at and new.received_at <= at:
+            yield new
+
+
+def _folded(fid: str, member: Identifier, events: list[New], rules: LiveRules) -> Fragment:
+    """The fold of events of which the consumer may have refused some (reliability R10); these are taken out."""
+    while True:
+        past = Fragment(fid, Hot((member.type, member.value)), Cold())
+        try:
+            fold(past.hot, past.cold, events, rules)
+        except BadEvent as error:
+            del events[error.position]
+        else:
+            return past
 
 
 def _with_memberships(people: People, past: Profile, present: Profile, at: int) -> Profile:

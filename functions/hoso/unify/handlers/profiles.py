@@ -13,7 +13,7 @@ import orjson
 
 from hoso.govern.access_tokens import PROFILES, AccessTokens
 from hoso.model.derived import derived
-from hoso.model.errors import HosoError, InvalidInput, NotFound
+from hoso.model.errors import Conflict, HosoError, InvalidInput, NotFound
 from hoso.model.time import format_instant
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
@@ -43,22 +43,43 @@ def show_profile(request: Request) -> Answer:
     """A person, whole or in some sections (``fields``), now or at a past moment (``as_of``)."""
     request.require()
     wanted = shown.sections_of(request.query.get("fields"))
-    asked, profile = _found(request)
+    asked, profile = found_in(request)
     at = request.instant("as_of")
     if at is None:
         body = present(parts().people, profile, wanted, parts().clock())
-        return _tagged(request, _seen(request, _led(asked, profile, body)))
+        return tagged(request, seen(request, _led(asked, profile, body)))
+    then = whole_past(request, asked, profile, at)
+    return tagged(request, seen(request, shown_then(then, wanted)))
+
+
+def whole_past(request: Request, asked: Asked, profile: Profile, at: int, older: past.Older | None = None) -> past.Past:
+    """The person at a past moment, by the timeline, with ``older`` by these events too.
+
+    Raises:
+        InvalidInput: the moment is in the future.
+        NotFound: nobody was known under the identifier then.
+        Conflict: ``past_incomplete``: some events are gone, and the request does not take a part (``partial=true``).
+    """
     if at > parts().clock():
-        raise InvalidInput("as_of is in the future")
-    then = past.as_of(parts().people, profile, asked.identifier, at)
+        raise InvalidInput("the moment is in the future")
+    then = past.as_of(parts().people, profile, asked.identifier, at, older)
+    if not then.complete and request.query.get("partial") != "true":
+        raise Conflict(
+            "not all that had happened by then is there any more",
+            code="past_incomplete",
+            hint="GET /v1/profiles/{id}/past?at=… reads the archive too; partial=true shows what there is",
+        )
     if not then.profile.fragments:
         raise NotFound("nobody was known under this identifier then")
+    return then
+
+
+def shown_then(then: past.Past, wanted: Mapping[str, frozenset[str]] | None) -> Json:
+    """A past profile; its ``timeline`` is the newest events of then, without a next page."""
     body = shown.as_json(then.profile, wanted)
     if wanted is None or "timeline" in wanted:
-        window = Wanted(until=at + 1)
-        body["timeline"] = _page(parts().people.timeline_page(profile, _FIRST_PAGE, None, window))
-    body["as_of"] = {"at": format_instant(at), "complete": then.complete, "identity": then.identity}
-    return _tagged(request, _seen(request, body))
+        body["timeline"] = _page(TimelinePage(then.newest, None))
+    return {**body, "as_of": {"at": format_instant(then.at), "complete": then.complete, "identity": then.identity}}
 
 
 def show_batch(request: Request) -> Json:
@@ -83,14 +104,14 @@ def show_batch(request: Request) -> Json:
             asked_for, profile = found
             sections = wanted if wanted is not None else dict.fromkeys(shown.SECTIONS, frozenset[str]())
             body = present(here.people, profile, sections, now)
-            items.append({"id": name, "profile": _seen(request, _led(asked_for, profile, body)), "error": None})
+            items.append({"id": name, "profile": seen(request, _led(asked_for, profile, body)), "error": None})
     return {"items": items, "next": None}
 
 
 def show_timeline(request: Request) -> Json:
     """Events of a person, newest first: of these names, types, sources (comma separated), ``from`` and ``to``."""
     request.require()
-    _, profile = _found(request)
+    _, profile = found_in(request)
     page = _page(parts().people.timeline_page(profile, request.limit(), _cursor(request), _wanted(request)))
     return page if request.actor.sees_persons else veil.page(page, veil.event)
 
@@ -98,7 +119,7 @@ def show_timeline(request: Request) -> Json:
 def show_sessions(request: Request) -> Json:
     """Sessions of a person, newest first, with dwell per page and section."""
     request.require()
-    _, profile = _found(request)
+    _, profile = found_in(request)
     events = parts().people.events_before(profile, _cursor(request))
     found, place = sessions.page(events, request.limit(_SESSIONS, 50))
     page = {
@@ -205,7 +226,7 @@ def present(people: People, profile: Profile, wanted: Mapping[str, frozenset[str
     return body
 
 
-def _found(request: Request) -> tuple[Asked, Profile]:
+def found_in(request: Request) -> tuple[Asked, Profile]:
     """The person in the path: ``type:value``, or a profile id. Raises ``NotFound`` for one nobody heard of."""
     here = parts()
     workspace = here.settings.workspace
@@ -213,7 +234,7 @@ def _found(request: Request) -> tuple[Asked, Profile]:
     return asked, find(here.people, workspace, asked)
 
 
-def _seen(request: Request, body: Json) -> Json:
+def seen(request: Request, body: Json) -> Json:
     """A profile's answer as this caller may see it."""
     return body if request.actor.sees_persons else veil.profile(body)
 
@@ -225,7 +246,7 @@ def _led(asked: Asked, profile: Profile, body: Json) -> Json:
     return {"profile_id": body["profile_id"], "redirected_from": asked.pid, **body}
 
 
-def _tagged(request: Request, body: Json) -> Answer:
+def tagged(request: Request, body: Json) -> Answer:
     """The body with its ETag; 304 without it for who has it already."""
     raw = orjson.dumps(body)
     tag = f'"{sha256(orjson.dumps(_lasting(body))).hexdigest()[:32]}"'
