@@ -17,6 +17,7 @@ from hoso.platform.dynamo import Key
 from hoso.segment.handlers import nightly
 from hoso.unify import archive_person
 from hoso.unify.handlers import copies, past, profiles
+from tests.switch_world import OTHER, switch_world, switched
 from tests.unify_world import Context, World, packed, unify_world
 
 CACHED = (archive._tools, nightly.steps_of, past.objects, copies.parts, copies.objects)
@@ -58,6 +59,7 @@ def life(world: World, seed: int, days: int = 6) -> list[int]:
                 [
                     {"type": "track", "event": "Viewed", "properties": {"n": number}},
                     {"type": "identify", "traits": {"city": f"c{day}", "email": "an@example.vn"}},
+                    {"type": "identify", "traits": {"phone": "0912345678", "email": "an@example.vn"}},
                     {"type": "identify", "userId": "u1", "anonymousId": "a1", "traits": {"tier": f"t{number}"}},
                     {
                         "type": "track",
@@ -169,3 +171,19 @@ def test_a_moment_is_needed_and_it_is_past(world: World, query: dict[str, str]) 
     life(world, 5, days=1)
 
     assert ask(PAST, "user_id:u1", **query)[0] == 400
+
+
+def test_after_a_switch_of_rules_events_stand_in_the_past_where_the_switch_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with switch_world(tmp_path, monkeypatch) as world:
+        past.objects.cache_clear()
+        moment = life(world, 1, days=4)[1]
+        strike(world)
+        assert switched(world, OTHER)["moved"] > 0
+        world.now += MINUTE_MS
+        asked = [(who, at) for who in WHO for at in (moment, world.now)]
+        before = {(who, at): told(AS_OF, who, at) for who, at in asked}
+        assert [status for status, _ in before.values()].count(200) > 3
+
+        assert {(who, at): told(PAST, who, at) for who, at in asked} == before

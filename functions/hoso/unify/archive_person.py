@@ -1,8 +1,8 @@
 """Every event that the archive holds of some identifiers, for the past that timelines have forgotten.
 
 It tells what timelines told: each message once, the copy received first; a copy under another identifier that came
-within the dedupe window of the first is none (decision 0055); and each event stands under the identifier under which
-the rules in force put it.
+within the dedupe window of the first is none (decision 0055); and each event stands where the last switch of identity
+rules put it (decision 0065).
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from hoso.model.errors import Conflict
-from hoso.model.identifiers import Identifier, IdentityConfig
+from hoso.model.identifiers import Identifier
 from hoso.model.record import Event
 from hoso.platform.objects import Objects
 from hoso.segment.archive_files import Archive
 from hoso.segment.batch import connect
 from hoso.unify.archive_range import Stored
 from hoso.unify.fragments import New
+from hoso.unify.placement import placement_of
 from hoso.unify.rehub import stored_under
 
 MOST_BYTES = 3_000_000_000
@@ -38,12 +39,10 @@ _COLUMNS = "received_at, source, hub_type, hub_value, message_id, ts, original_t
 class ArchivePerson:
     """Reads people out of a workspace's archive. ``within_ms`` is the dedupe window, ``remaining_ms`` the time left."""
 
-    def __init__(
-        self, objects: Objects, workspace: str, config: IdentityConfig, within_ms: int, remaining_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, objects: Objects, workspace: str, within_ms: int, remaining_ms: Callable[[], int]) -> None:
         self._objects = objects
         self._archive = Archive(objects, workspace)
-        self._config = config
+        self._workspace = workspace
         self._within_ms = within_ms
         self._remaining_ms = remaining_ms
 
@@ -55,14 +54,19 @@ class ArchivePerson:
         """
         names = [name for day in self._archive.days(_LAST_DAY) for name in self._archive.files(day)]
         found: dict[Identifier, list[New]] = {member: [] for member in members}
+        placed = placement_of(self._objects, self._workspace)
         if not names or not members:
             return found
         with self._files(names) as files:
             rows = _rows(files, members, self._within_ms)
+        seen: set[tuple[str, ...]] = set()
         for row in rows:
-            stored = stored_under(Stored(*row), self._config)
+            stored = Stored(*row) if placed is None else stored_under(Stored(*row), placed.rules_at)
             hub = Identifier(stored.hub_type, stored.hub_value)
-            if hub in found:
+            # copies under two identifiers that became one are repeats, however far apart
+            once = (*hub, stored.source, stored.message_id)
+            if hub in found and once not in seen:
+                seen.add(once)
                 found[hub].append(_new(stored))
         return found
 

@@ -34,8 +34,7 @@ def show_past(request: Request) -> Answer:
         raise InvalidInput("at is missing", hint="write such as at=2026-11-22T19:00:00Z")
     asked, profile = found_in(request)
     workspace, settings = profile.workspace, parts().settings
-    config = parts().people.identity_config(workspace)
-    archive = ArchivePerson(objects(), workspace, config, settings.dedupe_days * DAY_MS, _time_left[-1])
+    archive = ArchivePerson(objects(), workspace, settings.dedupe_days * DAY_MS, _time_left[-1])
     then = whole_past(request, asked, profile, at, archive.events)
     body = shown_then(then, wanted)
     body["as_of"]["from"] = "archive"
