@@ -13,7 +13,7 @@ from hoso.model.identifiers import DEFAULT, Identifier
 from hoso.unify.evidence import Cut, Erasure, Evidence, pair
 from hoso.unify.graph import resolve
 from tests.identity_table import MemoryDynamo
-from tests.people_in_memory import dump, swept
+from tests.people_in_memory import KillAt, Killed, dump, swept
 from tests.unify_in_memory import START, MemoryWorld, copy_of
 
 SEEDS = int(os.environ.get("S59_SEEDS", "60"))
@@ -210,6 +210,21 @@ def test_s59_a_number_that_a_crowd_shared_is_erased_with_all_its_links() -> None
 
     assert set(world.identities.load(world.identities.person_of(PHONE)).identifiers) == {crowd[3], PHONE}
     assert len({world.identities.person_of(one) for one in crowd}) == len(crowd)
+
+
+def test_s55_an_erasure_killed_at_any_call_is_completed_by_its_repetition() -> None:
+    ready, world = shop()
+    world.consume([Evidence("e1", 1, AN, [HOME, AN_S]), Evidence("e2", 2, BINH, [HOME, BINH_S])])
+    record = Erasure("o1", START + ERASED_AT, AN)
+    clean = copy_of(ready)
+    counting = KillAt(clean)
+    MemoryWorld(counting, DEFAULT).identities.apply(record)
+    for fatal in range(1, counting.count + 1):
+        client = copy_of(ready)
+        with pytest.raises(Killed):
+            MemoryWorld(KillAt(client, fatal, after=True), DEFAULT).identities.apply(record)
+        MemoryWorld(client, DEFAULT).identities.apply(record)
+        assert dump(client) == dump(clean), f"killed after call {fatal}"
 
 
 def test_memberships_that_somebody_only_had_by_parting_end_in_silence_after_a_merge_too() -> None:

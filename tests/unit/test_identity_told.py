@@ -15,6 +15,7 @@ from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig
 from hoso.platform.dynamo import from_wire
 from hoso.platform.ids import Hasher
 from hoso.unify.evidence import Block, Cut, Erasure, Evidence, Operation, Restore, pair
+from hoso.unify.facts import strip
 from hoso.unify.graph import resolve
 from hoso.unify.identity_known import all_of, is_known, steady_reads
 from hoso.unify.told import MOST_TOLD, ToldReader
@@ -118,6 +119,39 @@ def test_r25_r26_interleaved_consumers_end_like_the_pure_function(seed: int) -> 
     world = MemoryWorld(client, config)
     nothing_hidden(world, [shifted(step) for step in steps if isinstance(step, Evidence)])
     people_are(world, dict(resolve(steps, config).of))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 2))
+def test_r26_s59_erasures_racing_consumers_hide_and_revive_nothing(seed: int) -> None:
+    steps, config = evidence_of(40_000 + seed)
+    chance = random.Random(seed)
+    events = [step for step in steps if isinstance(step, Evidence)]
+    until = chance.choice(sorted(one.ts for one in events)) if events else 0
+    client, turns = MemoryDynamo(), Turns(chance)
+    mixed = chance.sample(events + chance.choices(events, k=len(events)), 2 * len(events)) if events else []
+
+    def work(number: int) -> None:
+        mine = MemoryWorld(TurnClient(client, turns, number), config)
+        for step in mixed[number::4]:
+            mine.consume([step])
+            if number == 0 and chance.random() < 0.2:
+                mine.apply(Erasure(f"o{chance.random()}", START + until, chance.choice(all_of(step))))
+
+    turns.run([work] * 4)
+    world = MemoryWorld(client, config)
+    for one in events:
+        world.consume([one])  # what is left of erased events is learnt, as an erasure's replay does
+    names = {one for event in events for one in all_of(event)}
+    keys = {world.identities.keys.identifier_key(one): one for one in names}
+    items = world.store.read(keys, consistent=True)
+    erased = {keys[key]: item["er"] for key, item in items.items() if "er" in item}
+    told = [left for one in events if (left := strip(shifted(one), erased, config)) is not None]
+    nothing_hidden(world, [shifted(one) for one in events])
+    expected = dict(resolve(told, config).of)
+    people = {one: world.identities.person_of(one) for one in expected}
+    for one, members in expected.items():
+        assert {other for other in expected if people[other] == people[one]} == members
+        assert world.hub_owner(one) == people[one]
 
 
 def test_known_evidence_is_not_read_again() -> None:
