@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hoso.model.identifiers import DEFAULT
+from hoso.model.identifiers import DEFAULT, IdentityConfig
 from hoso.model.time import DAY_MS, format_instant
 from hoso.unify.evidence import Apart, Block, Cut, Evidence, Restore, pair
 from hoso.unify.graph import resolve
@@ -344,3 +344,25 @@ def _beside_versions(client: MemoryDynamo) -> dict[Any, Any]:
         for key, item in dump(client).items()
         if key[1] != "main#L" and not key[2].startswith("T#")
     }
+
+
+def test_whom_other_rules_join_and_nobody_evaluated_falls_due() -> None:
+    apart = IdentityConfig.parse({"base": "retail", "types": {"email": {"rank": 4, "limit": 5, "fanout": 0}}})
+    client = MemoryDynamo()
+    world = MemoryWorld(client, apart, now=NOW)
+    for key, rule in SEGMENTS.items():
+        world.control.put("main", "segment", key, {"schema": "segment/1", "key": key, "name": key, "rule": rule})
+    consume(world, bought(1, userId="u1"), bought(2, anonymousId="a1"))
+    consume(world, {**said(3, userId="u1"), "type": "identify", "traits": {"email": "a@b.vn"}})
+    consume(world, {**said(4, anonymousId="a1"), "type": "identify", "traits": {"email": "a@b.vn"}})
+    other = world_on(client)
+    user, browser = read_identifier(USER), read_identifier(BROWSER)
+    assert other.identities.person_of(user) != other.identities.person_of(browser)
+
+    other.identities.rederive(browser, NOW)  # and the worker dies before it has anybody evaluated
+    joined = other.identities.person_of(browser)
+    assert joined == other.identities.person_of(user)
+    swept(other, client)
+
+    person = other.people.load_person("main", joined).person
+    assert (person.dirty, "buyers" in person.memberships) == (False, True)
