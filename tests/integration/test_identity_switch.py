@@ -18,10 +18,12 @@ from hoso.model.identifiers import Identifier, extract
 from hoso.model.identity_rules import config_in
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
+from hoso.segment.handlers import nightly
 from hoso.unify.archive_range import Range
 from hoso.unify.evidence import Apart, Cut, Probable, pair
 from hoso.unify.handlers import rewind, switches
 from tests.faults import Faults
+from tests.nightly_world import Night
 from tests.switch_world import (
     DAY,
     OTHER,
@@ -243,6 +245,25 @@ def test_p4_a_new_type_is_found_in_the_events_that_are_there(world: World) -> No
     assert done["check"]["equal"], done["check"]
     assert world.profile("member_no:77")["totals"]["events"] == 2
     assert len({world.profile(who)["profile_id"] for who in ("anonymous_id:a1", "anonymous_id:a2")}) == 1
+
+
+def test_p4_the_night_after_a_switch_finds_nothing_to_put_right(world: World) -> None:
+    fill(world, 1, 40)
+    settled(world)
+    nightly.steps_of.cache_clear()
+    tonight = Night(world)
+    aside = tonight.run()["lagging"]  # events in quarantine are in the archive all the same
+    switched(world, OTHER)
+    announced = told(world)
+
+    receive(world, store_of(1, 1, first=400))  # a day of the archive has to be made anew
+    world.now += DAY
+    report = tonight.run(execution="two")
+
+    assert (report["differences"], report["lagging"]) == (0, aside)
+    assert [one for one in told(world) if one[3] == "nightly" and one not in announced] == []
+    assert archive_agrees(world)
+    nightly.steps_of.cache_clear()
 
 
 def test_p4_rules_that_were_applied_without_a_switch_leave_events_where_they_came(world: World) -> None:
