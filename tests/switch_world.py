@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hoso.collect.handlers import archive
+from hoso.model.errors import Transient
 from hoso.model.identity_config import IdentityConfig
 from hoso.platform.aws import client
 from hoso.segment.archive_files import Archive, local_copies
@@ -197,7 +198,10 @@ def to_its_end(world: World, replay: str, between: Callable[[str], None] = lambd
         between(rewind.rewinds("main").get(replay)["status"])
         event = switches.step(event, Context())
         if event["done"]:
-            return ask("GET", "/{id}", id=replay)[1]
+            status, found = ask("GET", "/{id}", id=replay)
+            if status != 200:
+                raise Transient("the look at it failed")
+            return found
         if rewind.rewinds("main").get(replay)["status"] == "waiting":
             world.now += MINUTE
     raise AssertionError("the switch does not end")

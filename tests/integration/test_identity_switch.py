@@ -22,6 +22,7 @@ from hoso.segment.handlers import nightly
 from hoso.unify.archive_range import Range
 from hoso.unify.evidence import Apart, Cut, Probable, pair
 from hoso.unify.handlers import rewind, switches
+from hoso.unify.identity_writes import Cause
 from tests.faults import Faults
 from tests.nightly_world import Night
 from tests.switch_world import (
@@ -301,6 +302,47 @@ def test_p4_an_event_that_moved_is_known_where_it_was(world: World) -> None:
     receive(world, [{"type": "identify", "messageId": "m1", **event}], identity=config_in(PLAIN))
 
     assert prints(world) == before
+
+
+def test_p4_what_former_rules_let_in_after_the_last_catch_up_stays_where_it_came_until_it_settles_again(
+    world: World,
+) -> None:
+    event = {"userId": "u1", "traits": {"phone": "0901234567"}}
+    identify(world, 1, **event)
+
+    def straggle(status: str) -> None:
+        if status == "moving":
+            world.now += 10
+            late = {"type": "identify", "messageId": "m2", **event}
+            receive(world, [late], identity=config_in(PLAIN))
+
+    done = switched(world, {**PLAIN, "types": {"phone": {"rank": 0.5, "limit": 5}}}, straggle)
+
+    assert done["check"]["later"] > 0
+    assert sorted((item["hub"][0], item["n"]) for item in hots(world)) == [("phone", 1), ("user_id", 1)]
+    assert archive_agrees(world)
+    ask("POST", "/{id}/settle", {}, id=done["id"])
+    assert to_its_end(world, done["id"])["check"] == {**done["check"], "later": 0, "same": 3}
+    assert [(item["hub"][0], item["n"]) for item in hots(world)] == [("phone", 2)]
+    assert archive_agrees(world)
+
+
+def test_p4_whoever_lost_evidence_forgets_that_it_was_known(world: World) -> None:
+    for number in (1, 2):
+        identify(world, number, userId="u1", traits={"phone": "0901234567"})
+    ready = compared(world, PLAIN)
+    shadow = Table("shadow", client("dynamodb"))
+    shadow.batch_write((), [(item["pk"], item["sk"]) for item in shadow.scan()])
+    assert hots(world)[0]["k"]
+    adopter = switches.switcher("main", rewind.rewinds("main").get(ready["id"]))._adopter
+
+    adopter.adopt(Identifier("user_id", "u1"), Cause("test", world.now, "rules", None), replace=True)
+
+    assert hots(world)[0]["k"] == b""
+    users = [Identifier("user_id", "u1"), Identifier("phone", "+84901234567")]
+    assert len(set(world.parts.identities("main").people_of(users).values())) == 2
+    identify(world, 3, userId="u1", traits={"phone": "0901234567"})
+    assert len(set(world.parts.identities("main").people_of(users).values())) == 1
 
 
 def test_p4_a_silent_switch_is_told_to_nobody(world: World) -> None:
