@@ -471,6 +471,9 @@ def dumped(world: World) -> Dump:
 
 def restore(world: World, dump: Dump) -> None:
     world.now, tables = dump
+    for prefix in ("nightly/", "archive-compact/"):
+        for key in list(rewind.objects().keys(prefix)):
+            rewind.objects().delete(key)
     for name, items in tables.items():
         table = Table(name, client("dynamodb"))
         kept = {(item["pk"], item["sk"]) for item in items}
