@@ -14,6 +14,7 @@ from hoso.unify import pages
 from hoso.unify.archive_range import Copies, Stored
 from hoso.unify.dedupe import message_hash
 from hoso.unify.rehub import copies_under, identifiers_under, stored_under
+from hoso.unify.switch_report import bounded
 
 HUB = ("user_id", "u1")
 BODY: dict[str, Any] = {"type": "identify", "userId": "u1", "traits": {"email": "a@x.vn", "phone": "0901234567"}}
@@ -76,6 +77,18 @@ def test_p2_copies_that_come_to_stand_with_their_original_are_none() -> None:
     message = Copies("m1", "web", True, [first, copy("user_id", "u1", ["anonymous_id", "a"])])
     assert copies_under([message], lambda _: None) == [message]
     assert copies_under([message], lambda _: rules(anonymous_id={"rank": 0.5})) == []
+
+
+def test_a_report_of_very_long_identifiers_fits_its_item() -> None:
+    person = {"size": 20, "identifiers": ["x" * 1_000] * 20}
+    made = {"examples": [dict(person) for _ in range(20)], "largest_after": [dict(person)] * 10}
+    found = bounded({**made, "memberships": {"examples": []}, "people": 7})
+    assert len(orjson.dumps(found)) <= 150_000
+    assert found["people"] == 7
+    assert len(found["examples"]) + len(found["largest_after"]) >= 6
+    assert (
+        bounded({"examples": [1] * 200, "largest_after": [], "memberships": {"examples": []}})["examples"] == [1] * 200
+    )
 
 
 def page_of(*message_ids: str) -> tuple[dict[str, Any], dict[str, bytes]]:

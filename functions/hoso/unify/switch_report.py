@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import orjson
+
 from hoso.model.errors import HosoError
 from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.dynamo import Item, Table
@@ -26,6 +28,9 @@ from hoso.unify.switch_compare import Tables
 
 MOST_EVALUATED = 2_000
 """People whose segments are evaluated for the report; with more, it says that the memberships are not complete."""
+
+MOST_BYTES = 150_000
+"""Size of a report; it stands in one item with the rules."""
 
 Json = dict[str, Any]
 Groups = dict[Identifier, str]
@@ -51,7 +56,7 @@ def report(
         *(_example("merge", groups, shadow, workspace, (present, proposed)) for _, _, groups in merges[1]),
         *(_example("split", groups, shadow, workspace, (proposed, present)) for _, _, groups in splits[1]),
     ]
-    return {
+    made_of: Json = {
         "compared": compared.counts(),
         "people": len(people),
         "people_changed": len(changed),
@@ -64,6 +69,19 @@ def report(
         "memberships_complete": len(concerned) <= MOST_EVALUATED,
         "examples": examples,
     }
+    return bounded(made_of)
+
+
+def bounded(found: Json, most: int = MOST_BYTES) -> Json:
+    """A report that fits its item: with fewer examples and fewer of the largest people where their identifiers are
+    very long."""
+    while len(orjson.dumps(found)) > most:
+        lists: list[list[Any]] = [found["examples"], found["largest_after"], found["memberships"]["examples"]]
+        longest = max(lists, key=lambda one: len(orjson.dumps(one)))
+        if not longest:
+            break
+        longest.pop()
+    return found
 
 
 def _broken(tables: Tables, people: Iterable[Item], where: Table) -> tuple[tuple[int, list[Sized]], set[str], set[str]]:
