@@ -7,6 +7,7 @@ answered by moto and their time is taken out.
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 from hoso.model.time import DAY_MS, MINUTE_MS, format_instant
@@ -26,6 +28,7 @@ from tests.unify_world import NOW, Context, World, packed, unify_world
 
 READS = 300
 PEOPLE = (10_000, 100_000)
+CUSTOMERS = (5_000, 20_000)
 SAMPLE = 5_000
 BATCH = 500
 ITEM_CAP = 100_000
@@ -168,17 +171,29 @@ def one_person(world: World) -> dict[str, Any]:
     }
 
 
-def growth(people: int) -> dict[str, float]:
-    """What an event costs when so many people are known: own CPU and AWS calls, for a sample who come back."""
-    with tempfile.TemporaryDirectory() as folder, unify_world(Path(folder), config_ttl_ms=60_000) as world:
+def growth(people: int, *, linked: bool = False) -> dict[str, float]:
+    """What an event costs when so many people are known: own CPU and AWS calls, for a sample who come back. ``linked``:
+    each is a customer of three identifiers who signed in, instead of a browser."""
+    room = {"HOSO_NEW_PROFILES_PER_HOUR": str(10 * people)}  # all of them are new in the same hour
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, room),
+        unify_world(Path(folder), config_ttl_ms=60_000) as world,
+    ):
         serial = iter(range(10**9))
 
         def visit(who: int, ts: int) -> dict[str, Any]:
             body = {"type": "track", "event": "Product Viewed", "messageId": f"m{next(serial)}"}
             return {**body, "anonymousId": f"v{who}", "timestamp": format_instant(ts), "properties": {"price": 1}}
 
+        def first(who: int) -> dict[str, Any]:
+            told = visit(who, NOW - 10_000)
+            if not linked:
+                return told
+            return {**told, "type": "identify", "userId": f"u{who}", "traits": {"email": f"c{who}@example.vn"}}
+
         for start in range(0, people, BATCH):
-            blobs = [blob for who in range(start, start + BATCH) for blob in packed([visit(who, NOW - 10_000)], NOW)]
+            blobs = [blob for who in range(start, start + BATCH) for blob in packed([first(who)], NOW)]
             assert world.deliver(world.kinesis(blobs)) == []
         dice = random.Random(7)
         chosen = dice.sample(range(people), SAMPLE)
@@ -238,6 +253,7 @@ def measure(people: tuple[int, ...] = PEOPLE) -> dict[str, Any]:
         results["one person"] = one_person(world)
     results["identifiers"] = {f"{count} identifiers": identifiers(count) for count in (1, 10, 100)}
     results["growth"] = {f"{count} people": growth(count) for count in people}
+    results["growth of customers"] = {f"{count} people": growth(count, linked=True) for count in CUSTOMERS}
     return results
 
 
