@@ -271,6 +271,17 @@ def test_rows_of_a_marketo_activity_export() -> None:
     assert known["context"]["source"] == {"type": "marketo", "connection_id": "mk", "external_event_id": "g1"}
 
 
+def test_a_bounce_of_marketo_says_whether_it_is_for_good() -> None:
+    rows = [
+        {"marketoGUID": kind, "leadId": "1", "activityDate": "2026-01-05T07:00:00Z", "activityTypeId": kind}
+        for kind in ("8", "27")
+    ]
+
+    told = [(call["event"], call["properties"]["bounce_type"]) for call in marketo.activity_rows(rows, "mk")]
+
+    assert told == [("Email Bounced", "hard"), ("Email Bounced", "soft")]
+
+
 def test_rows_of_a_salesforce_bulk_query() -> None:
     contact = {
         "Id": "003A",

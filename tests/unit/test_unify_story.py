@@ -292,6 +292,32 @@ def test_what_proves_nothing(told: New) -> None:
     assert folded([told])[1].story.verified == {}
 
 
+def test_the_first_complaint_or_dead_address_blocks_the_channel_in_every_order_and_for_good() -> None:
+    told = [
+        track("c", 3, "Email Marked as Spam"),
+        track("b", 2, "Email Bounced", bounce_type="hard"),
+        track("a", 1, "Email Bounced", bounceType="Transient"),
+        track("d", 4, "Consent Updated", purpose="marketing", channel="email", state="granted"),
+    ]
+    for order in (told, told[::-1]):
+        cold = folded(order)[1]
+        assert cold.story.blocks == {"email": ("bounce", T0 + 2, "b")}
+        assert cold_of(cold_item(cold, "pk")).story.blocks == cold.story.blocks
+        fragment = Fragment("f1", Hot(HUB, version=1), cold)
+        assert rule_state(Person("p_1", 1, (HUB,), ("f1",)), [fragment]).suppressed == ["email"]
+
+
+def test_an_opt_out_of_a_channel_counts_as_suppressed_and_blocks_nothing() -> None:
+    told = track("a", 1, "Consent Updated", purpose="marketing", channel="zalo", state="denied")
+    whole = track("b", 2, "Consent Updated", purpose="marketing", state="denied")
+    other = track("c", 3, "Consent Updated", purpose="statistics", channel="sms", state="denied")
+    fragment = Fragment("f1", Hot(HUB, version=1), folded([told, whole, other])[1])
+
+    profile = merge("main", Person("p_1", 1, (HUB,), ("f1",)), [fragment])
+
+    assert (profile.suppressed, profile.blocked) == (("zalo",), ())
+
+
 def test_a_revocation_wins_at_the_same_instant_in_both_orders() -> None:
     proof = track("z", 1, "Email Verified", email="a@b.vn")
     doubt = track("a", 1, "Identifier Verification Revoked", email="a@b.vn")

@@ -243,7 +243,7 @@ class Courier:
         suppressed = address is not None and self._store.is_suppressed(
             workspace, self._channel.kind, address, self._hasher(workspace)
         )
-        silenced = {self._channel.kind, activation.channel, EVERY_CHANNEL} & set(profile.suppressed)
+        silenced = {self._channel.kind, activation.channel, EVERY_CHANNEL} & set(profile.blocked)
         suppressed = suppressed or bool(silenced)
         trigger = activation.trigger
         named = {activation.segment, trigger.segment if isinstance(trigger, SegmentTrigger) else None} - {None}

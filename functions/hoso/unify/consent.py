@@ -7,7 +7,7 @@ link), so that the repetition does not rewrite the large item of a fragment; bot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from hoso.model.record import Event
@@ -66,6 +66,15 @@ def merge(parts: Iterable[Consents]) -> Consents:
             if held is None or held.order < statement.order:
                 merged[key] = statement
     return merged
+
+
+def opted_out(consents: Mapping[str, Consent]) -> set[str]:
+    """The channels of which the person's last word was no marketing: an unsubscribe, until they subscribe again.
+
+    A denial of marketing as a whole (a cookie banner) names no channel.
+    """
+    told = (key.partition("/") for key, statement in consents.items() if statement.state == "denied")
+    return {channel for purpose, _, channel in told if purpose == MARKETING and channel}
 
 
 def said(event: Event, source: str) -> Iterator[tuple[str, Consent]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hoso.model.record import Event
-from hoso.segment.live import CONSENT
-from hoso.unify import consent, dedupe, pages, traits
+from hoso.segment.live import CONSENT, SUPPRESSED
+from hoso.unify import consent, dedupe, pages, traits, unreachable
 from hoso.unify.dedupe import Arrival
 from hoso.unify.fragments import COLD_EVENTS, BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of
 from hoso.unify.intake import Delivery, Group
@@ -124,6 +124,8 @@ class Part:
                 shows_news = self._shows_news(event)
         if shows_news or "marketingConsent" in self.trait_names or not consent.EVENTS.isdisjoint(newest):
             self.trait_names.add(CONSENT)
+        if not (consent.EVENTS | unreachable.EVENTS).isdisjoint(newest):
+            self.trait_names.add(SUPPRESSED)
 
     def fold(self, stored: Mapping[bytes, Event], rules: LiveRules, keep_days: int) -> None:
         """Fold what is new. ``stored`` are the events that the pages hold for the suspects of this part.

@@ -14,7 +14,7 @@ import orjson
 
 from hoso.segment.live import merge_meters
 from hoso.segment.person import PersonState, Score
-from hoso.unify import computed, consent, listings, orders, verification, visits
+from hoso.unify import computed, consent, listings, orders, unreachable, verification, visits
 from hoso.unify.computed import Computed, Values
 from hoso.unify.consent import Consents
 from hoso.unify.fragments import Cold, Fragment
@@ -63,7 +63,8 @@ class Profile:
     """One person, merged. Times are UTC ms; ``totals`` are whole units; ``visits`` are oldest first.
 
     ``computed`` are computed traits and scores; ``policies`` are those by which ``traits`` were merged. ``lists`` are
-    the keys of the lists that the person is on, ``suppressed`` the channels (``*``: all) on which nothing may go out.
+    the keys of the lists that the person is on. ``suppressed`` are the channels (``*``: all) that rules call so;
+    ``blocked`` are those of them on which nothing at all may go out, the others are left for marketing alone.
     """
 
     workspace: str
@@ -81,6 +82,7 @@ class Profile:
     policies: PolicyOf = field(default_factory=lambda: NO_POLICIES)
     lists: tuple[str, ...] = ()
     suppressed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
     @property
     def pid(self) -> str:
@@ -152,11 +154,13 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment], policie
     conflicts = sum(part.hot.conflicts for part in parts)
     if conflicts:
         overflow["conflicts"] = conflicts
+    statements = consent.merge([*(part.cold.said for part in parts), *(part.hot.shown for part in parts)])
+    blocked = _blocked(parts)
     return Profile(
         workspace=workspace,
         person=person,
         traits=merge_traits([part.cold for part in parts], policies),
-        consent=consent.merge([*(part.cold.said for part in parts), *(part.hot.shown for part in parts)]),
+        consent=statements,
         totals={
             "events": sum(part.hot.events for part in parts),
             **orders.totals(united, (part.cold.base for part in parts)),
@@ -170,7 +174,8 @@ def merge(workspace: str, person: Person, fragments: Iterable[Fragment], policie
         visits=tuple(visits.unite(part.cold.story.visits for part in parts)),
         policies=policies,
         lists=tuple(listings.lists_of(part.cold.listed for part in parts)),
-        suppressed=tuple(listings.suppressed_of(part.cold.listed for part in parts)),
+        suppressed=tuple(sorted(blocked | consent.opted_out(statements))),
+        blocked=tuple(sorted(blocked)),
     )
 
 
@@ -228,11 +233,17 @@ def rule_state(person: Person, fragments: Sequence[Fragment], policies: PolicyOf
         },
         identifiers=identifiers,
         lists=listings.lists_of(part.cold.listed for part in fragments),
-        suppressed=listings.suppressed_of(part.cold.listed for part in fragments),
+        suppressed=sorted(_blocked(fragments) | consent.opted_out(statements)),
         consent={key: entry.state for key, entry in statements.items() if entry.state != "unset"},
         scores={name: Score(entry.value, entry.at) for name, entry in made.items() if _is_score(entry)},
         meters=meters[0] if len(meters) == 1 else merge_meters(meters),
     )
+
+
+def _blocked(parts: Sequence[Fragment]) -> set[str]:
+    """The channels (``*``: all) on which nothing may go out, by a suppression list or by what events told."""
+    told = unreachable.channels(part.cold.story.blocks for part in parts)
+    return told.union(listings.suppressed_of(part.cold.listed for part in parts))
 
 
 def _is_score(entry: Computed) -> bool:

@@ -14,7 +14,7 @@ The last statement about an identifier wins, a revocation at the same instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from hoso.model.identifiers import DEFAULT, TRAIT_TYPES, normalise
@@ -90,7 +90,7 @@ def told(event: Event, source: str) -> Iterator[tuple[str, Verification]]:
     if event.name not in EVENTS or not isinstance(properties, dict):
         return
     given = cast("Json", properties)
-    if event.name == _BOUNCED and not _is_hard(given):
+    if event.name == _BOUNCED and not is_hard_bounce(given):
         return
     state = REVOKED if event.name in (_REVOKED, _BOUNCED) else VERIFIED
     how = _text(given.get("method")) or ("bounce" if event.name == _BOUNCED else _METHODS.get(event.name, ""))
@@ -135,8 +135,8 @@ def _statement(kind: str, value: object, fresh: Verification) -> Iterator[tuple[
         yield f"{kind}:{clean}", fresh
 
 
-def _is_hard(given: Json) -> bool:
-    """Only a bounce that says that it is permanent proves anything."""
+def is_hard_bounce(given: Mapping[str, Any]) -> bool:
+    """Whether these properties of a bounce say that it is permanent: no other one proves anything."""
     told = {str(given.get(name, "")).lower() for name in ("bounceType", "bounce_type", "type")}
     return bool(told & {"permanent", "hard"})
 

@@ -44,6 +44,8 @@ ACTIVITIES = {
 }
 """Activity types that every Marketo instance has under these numbers; others keep their number in the name."""
 
+_BOUNCES = {"8": "hard", "27": "soft"}
+
 
 class MarketoSettings(Settings):
     """``header`` holds the key; ``zone`` is that of times without offset; ``id_type`` the type that a lead's id is."""
@@ -120,6 +122,7 @@ def activity_rows(
         name = ACTIVITIES.get(kind, f"Marketo Activity {kind[:20]}")
         properties = given(
             campaign_id=row.get("campaignId"),
+            bounce_type=_BOUNCES.get(kind),
             subject_id=row.get("primaryAttributeValueId"),
             subject=row.get("primaryAttributeValue"),
             attributes=_attributes(row.get("attributes")),
