@@ -378,7 +378,7 @@ def compare(value, rule, tz, as_of):
     if op in ("before", "after", "on"):
         whole = re.fullmatch(r"\d{4}-\d\d-\d\d", literal)
         first = when(literal, tz)
-        following = start(date.fromisoformat(literal) + timedelta(days=1), tz) if whole else first + 1
+        following = over(date.fromisoformat(literal), tz) if whole else first + 1
         return {"before": moment < first, "after": moment >= following, "on": first <= moment < following}[op]
     if op == "in_last":
         return back(as_of, literal, tz) < moment <= as_of
@@ -418,6 +418,15 @@ def start(day, tz):
         if (local_day(moment, tz) or (date.max if moment > 0 else date.min)) >= day:
             return moment
     raise AssertionError(day)
+
+
+@cache
+def over(day, tz):
+    """The first instant after a local day; after the last day of the calendar there are instants on no day."""
+    if day < date.max:
+        return start(day + timedelta(days=1), tz)
+    first = start(day, tz)
+    return next(moment for moment in range(first, first + 2 * 86_400_000, 15 * 60_000) if local_day(moment, tz) is None)
 
 
 @lru_cache(100_000)
@@ -475,6 +484,6 @@ def inside(moment, window, tz, as_of):
     if "to" in window:
         end = window["to"]
         if re.fullmatch(r"\d{4}-\d\d-\d\d", end):
-            return moment < start(date.fromisoformat(end) + timedelta(days=1), tz)
+            return moment < over(date.fromisoformat(end), tz)
         return moment < when(end, tz)
     return True

@@ -13,7 +13,7 @@ from typing import Any, cast
 from unicodedata import normalize
 
 from hoso.model.time import DAY_MS
-from hoso.segment.zones import Zone
+from hoso.segment.zones import DAY_AFTER_LAST, FIRST_DAY, Zone
 
 NUMBER_PATTERN = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 DAY_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -32,8 +32,7 @@ _instant = re.compile(INSTANT_PATTERN).fullmatch
 _INT_LOW, _INT_HIGH = -(1 << 63), 1 << 64
 _FARTHEST_MS = 1 << 61
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_FIRST_MS = (1 - _EPOCH_ORDINAL) * DAY_MS
-AFTER_LAST_MS = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_MS
+AFTER_LAST_MS = (DAY_AFTER_LAST - _EPOCH_ORDINAL) * DAY_MS
 
 
 def split_path(path: str) -> tuple[str, ...]:
@@ -162,7 +161,7 @@ def local_month_day(value: Any, zone: Zone) -> tuple[int, int] | None:
         day = parse_day(value)
     else:
         moment = instant(value, zone)
-        if moment is None or not _FIRST_MS + DAY_MS * 2 <= moment < AFTER_LAST_MS - DAY_MS * 2:
+        if moment is None or not zone.day_start(FIRST_DAY) <= moment < zone.day_start(DAY_AFTER_LAST):
             return None
         day = zone.clock_day(moment)
     if day is None:

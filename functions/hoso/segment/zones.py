@@ -24,8 +24,12 @@ ALWAYS = -NEVER
 Unit = Literal["day", "week", "month", "quarter", "year"]
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_FIRST = date.min.toordinal() + 2
-_LAST = date.max.toordinal() - 2
+FIRST_DAY = date.min.toordinal()
+"""1 January of year 1."""
+DAY_AFTER_LAST = date.max.toordinal() + 1
+"""The day after 31 December 9999. It starts no later than UTC's: no instant from there on lies on a day."""
+_FIRST = FIRST_DAY + 2
+_LAST = DAY_AFTER_LAST - 3
 _ELAPSED_MS = {"min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _MONTHS = {"mo": 1, "y": 12}
 _MOST_DAYS = 20_000
@@ -70,15 +74,18 @@ def parse_duration(text: object) -> Duration | None:
 
 
 def add_months(day: int, months: int) -> int:
-    """The day so many months on (or back); a day that the month lacks becomes its last. Clamped to years 1–9999."""
-    start = date.fromordinal(day)
+    """The day so many months on (or back); a day that the month lacks becomes its last.
+
+    Beyond the years 1–9999 the day before or after all others.
+    """
+    start = date.fromordinal(_in_calendar(day))
     index = start.year * 12 + start.month - 1 + months
     year, month = index // 12, index % 12 + 1
     if year < 1:
-        return _FIRST
+        return FIRST_DAY - 1
     if year > 9999:
-        return _LAST
-    return _within(date(year, month, min(start.day, monthrange(year, month)[1])).toordinal())
+        return DAY_AFTER_LAST
+    return date(year, month, min(start.day, monthrange(year, month)[1])).toordinal()
 
 
 def unit_index(day: int, unit: Unit) -> int:
@@ -87,7 +94,7 @@ def unit_index(day: int, unit: Unit) -> int:
         return day
     if unit == "week":
         return (day - 1) // 7
-    start = date.fromordinal(_within(day))
+    start = date.fromordinal(_in_calendar(day))
     return (start.year * 12 + start.month - 1) // _MONTHS_PER_UNIT[unit]
 
 
@@ -99,10 +106,10 @@ def unit_first_day(index: int, unit: Unit) -> int:
         return _within(index * 7 + 1)
     months = index * _MONTHS_PER_UNIT[unit]
     if months < 12:
-        return _FIRST
+        return FIRST_DAY - 1
     if months >= 10_000 * 12:
-        return _LAST
-    return _within(date(months // 12, months % 12 + 1, 1).toordinal())
+        return DAY_AFTER_LAST
+    return date(months // 12, months % 12 + 1, 1).toordinal()
 
 
 class Zone:
@@ -197,10 +204,10 @@ class Zone:
         if self.day_start(day) < instant:
             day += 1
         day = _within(day)
-        today = _within(add_months(day, months) - 4)
-        while add_months(today, -months) < day and today < _LAST:
+        today = _in_calendar(add_months(day, months) - 4)
+        while today < DAY_AFTER_LAST and add_months(today, -months) < day:
             today += 1
-        return self.day_start(today) if today < _LAST else NEVER
+        return self.day_start(today) if today < DAY_AFTER_LAST else NEVER
 
     def _change_between(self, low: int, high: int) -> int:
         held = self.offset_ms(low)
@@ -215,8 +222,8 @@ class Zone:
     def _day_start(self, day: int) -> int:
         """Where midnight is skipped the first instant after the jump, where it comes twice the first one."""
         naive = (day - _EPOCH_ORDINAL) * DAY_MS
-        if not _FIRST < day < _LAST:
-            return naive
+        if not _FIRST < day < _LAST:  # there is no arithmetic at the calendar's ends; no clock is changed there either
+            return min(naive - self._offset_at(naive), (DAY_AFTER_LAST - _EPOCH_ORDINAL) * DAY_MS)
         midnight = datetime.combine(date.fromordinal(day), datetime.min.time())
         first = naive - _offset(midnight.replace(tzinfo=self._info))
         if first + self.offset_ms(first) == naive:
@@ -246,4 +253,9 @@ def _offset(moment: datetime) -> int:
 
 
 def _within(day: int) -> int:
-    return min(max(day, _FIRST), _LAST)
+    """The day, or the one before or after all others."""
+    return min(max(day, FIRST_DAY - 1), DAY_AFTER_LAST)
+
+
+def _in_calendar(day: int) -> int:
+    return min(max(day, FIRST_DAY), DAY_AFTER_LAST - 1)

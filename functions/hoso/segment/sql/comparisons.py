@@ -31,11 +31,9 @@ from hoso.segment.sql.scopes import InPlace, Scope
 from hoso.segment.timing import Anniversary, time_test
 from hoso.segment.values import fold_case
 from hoso.segment.values import text as text_form
-from hoso.segment.zones import ALWAYS, NEVER, Zone
+from hoso.segment.zones import ALWAYS, DAY_AFTER_LAST, FIRST_DAY, NEVER, Zone
 
 EPOCH_ORDINAL = 719_163
-_FIRST_MOMENT = -62_135_596_800_000 + 2 * 86_400_000
-_AFTER_LAST_MOMENT = 253_402_300_800_000 - 2 * 86_400_000
 _OFFSETS_FROM, _OFFSETS_TO = -2_208_988_800_000, 7_258_118_400_000
 """Zone changes from 1900 to 2200 are written out; outside the nearest offset holds."""
 
@@ -211,8 +209,8 @@ def _anniversary(operand: Any, scope: Scope, path: str, zone: Zone, as_of: int) 
 
     def of_moment(moment: Sql) -> Sql:
         """The local day of an instant that lies in the years of the calendar."""
-        after = compare("gte", moment, integer(_FIRST_MOMENT))
-        inside = both([after, compare("lt", moment, integer(_AFTER_LAST_MOMENT))])
+        after = compare("gte", moment, integer(zone.day_start(FIRST_DAY)))
+        inside = both([after, compare("lt", moment, integer(zone.day_start(DAY_AFTER_LAST)))])
         return case([(inside, whole_days(local_clock(zone, moment)))])
 
     def is_wanted(date: Sql) -> Sql:
