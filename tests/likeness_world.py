@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hoso.unify.likeness.columns import read_columns
-from hoso.unify.likeness.matcher import REVIEW, Edges, Matcher
+from hoso.unify.likeness.matcher import LIKELY, Edges, Matcher
 from hoso.unify.likeness.model import Parameters
 from hoso.unify.likeness.normalise import normalised
 from hoso.unify.likeness.records import Records, write_rows
@@ -42,7 +42,7 @@ def records_of(rows: Sequence[Sequence[str]]) -> Records:
         return Records(file, list(columns.extras))
 
 
-def match(rows: Sequence[Sequence[str]], threshold: float = REVIEW) -> Matched:
+def match(rows: Sequence[Sequence[str]], threshold: float = LIKELY) -> Matched:
     """Everything that ``hoso match`` does with a table."""
     matcher = Matcher(records_of(rows))
     scored = matcher.candidates()

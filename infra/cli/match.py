@@ -18,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from hoso.model.errors import InvalidInput
 from hoso.unify.likeness.columns import Columns, read_columns
 from hoso.unify.likeness.explain import explain
-from hoso.unify.likeness.matcher import AUTO, REVIEW, Edges, Matcher
+from hoso.unify.likeness.matcher import AUTO, LIKELY, REVIEW, Edges, Matcher
 from hoso.unify.likeness.normalise import normalised
 from hoso.unify.likeness.records import Records, write_rows
 from infra.cli import show
@@ -41,7 +41,7 @@ def match(
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.05, max=1.0, help="Link pairs of this probability and above.")
-    ] = REVIEW,
+    ] = LIKELY,
     explain_: Annotated[
         tuple[str, str] | None, typer.Option("--explain", help="Two record ids: what their pair is worth.")
     ] = None,

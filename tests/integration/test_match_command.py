@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hoso.unify.likeness.matcher import AUTO
 from infra.cli.connection import CommandError
 from infra.cli.main import app
 from tests.likeness_people import people
@@ -47,7 +48,7 @@ def test_a_higher_threshold_links_less(tmp_path: Path) -> None:
     file = written(tmp_path / "r.csv", people(22, 900)[0])
     linked = [
         json.loads(RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c"), "--json", *more]).stdout)
-        for more in ([], ["--threshold", "0.94"])
+        for more in ([], ["--threshold", str(AUTO)])
     ]
     assert linked[1]["pairs_linked"] == linked[1]["pairs_auto"] < linked[0]["pairs_linked"]
 

@@ -20,8 +20,10 @@ from hoso.unify.likeness.sql import DUCKDB
 
 AUTO = 0.94
 """At this probability and above, pairs are linked without asking (weight 4 and more)."""
+LIKELY = 0.65
+"""Where a file is divided into people when nobody says otherwise (weight 0.9): the model is too sure about families."""
 REVIEW = 0.5
-"""At this probability and above, a person decides; also where `hoso match` draws the line (weight 0)."""
+"""At this probability and above, a person decides (weight 0)."""
 KEPT = 0.05
 """Pairs below this probability are forgotten."""
 Floats32 = npt.NDArray[np.float32]
@@ -122,7 +124,7 @@ class Matcher:
             np.asarray(got["p"], dtype=np.float32)[order],
         )
 
-    def clusters(self, edges: Edges, threshold: float = REVIEW) -> Ints:
+    def clusters(self, edges: Edges, threshold: float = LIKELY) -> Ints:
         """The label of each record: the smallest record of its cluster."""
         linked = edges.probability >= threshold
         a, b = edges.a[linked], edges.b[linked]
