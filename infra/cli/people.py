@@ -164,7 +164,9 @@ def _consent(items: Json) -> None:
 
 def _segments(items: Json) -> None:
     rows = [{"segment": key, **entry, "reason": _why(entry.get("reason"))} for key, entry in items.items()]
-    show.rows(rows, ["segment", "since", "until", "reason"], as_json=False, title="segments")
+    for row in rows:
+        row["by"] = "night" if row.get("approximate") else "live"
+    show.rows(rows, ["segment", "since", "until", "reason", "by"], as_json=False, title="segments")
 
 
 def _habits(items: Json) -> None:

@@ -94,6 +94,8 @@ def why(
     root = Tree(f"{found['profile_id']} {said} [bold]{key}[/bold] at {found['as_of']}{until}")
     _grow(root, found["tree"], frozenset(found["missing"]))
     show.console.print(root, highlight=False)
+    if found["approximate"]:
+        show.console.print("live: approximate, nightly exact: the answer of the last night stands")
 
 
 def diff(

@@ -13,6 +13,7 @@ import pytest
 from hoso.model.time import DAY_MS, format_instant
 from hoso.segment import administration
 from hoso.segment.handlers import admin
+from tests.integration.test_nightly_repair import THRICE, lose_timeline, three_views
 from tests.nightly_world import Night, night
 from tests.unify_world import Context
 
@@ -216,6 +217,39 @@ def test_why_tells_the_event_that_made_it_true_and_the_stored_membership(desk: D
     assert found["until"] == format_instant(desk.night.world.now + 6 * DAY_MS)
     assert found["stored"]["message_id"] == "m-1"
     assert other["code"] == "not_found"
+
+
+def test_where_the_nightly_answer_stands_the_profile_and_why_say_so(desk: Desk) -> None:
+    # given: An viewed three times, of which only the archive still knows; the rule is younger
+    desk.put("greeted", {**VIEWED, "event": "Hello"})
+    three_views(desk.night)
+    lose_timeline(desk.night, "an")
+    desk.put("thrice", THRICE)
+    desk.night.consume(desk.night.event("an", "Hello"))
+    _, before = desk.call("GET /v1/segments/{key}/why/{id}", key="thrice", id="anonymous_id:an")
+
+    # when
+    desk.night.run()
+    _, found = desk.call("GET /v1/segments/{key}/why/{id}", key="thrice", id="anonymous_id:an")
+    _, other = desk.call("GET /v1/segments/{key}/why/{id}", key="greeted", id="anonymous_id:an")
+    held = desk.night.world.profile("anonymous_id:an")["segments"]
+
+    # then: both name the night's answer as what it is, and only for the rule that differed
+    assert (before["member"], before["approximate"]) == (False, False)
+    assert (found["member"], found["approximate"], found["until"], found["missing"]) == (True, True, None, [])
+    assert found["stored"] is not None
+    assert other["approximate"] is False
+    assert {key: one["approximate"] for key, one in held.items()} == {"thrice": True, "greeted": False}
+
+
+def test_why_of_a_paused_segment_tells_what_its_rule_says(desk: Desk) -> None:
+    desk.put("viewers", VIEWED)
+    desk.call("PUT /v1/segments/{key}/state", {"state": "paused"}, key="viewers")
+    desk.night.consume(desk.night.event("an", "Product Viewed"))
+
+    _, found = desk.call("GET /v1/segments/{key}/why/{id}", key="viewers", id="anonymous_id:an")
+
+    assert (found["member"], found["approximate"], found["stored"]) == (True, False, None)
 
 
 def test_every_change_is_in_the_audit_trail_with_its_actor(desk: Desk) -> None:

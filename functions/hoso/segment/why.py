@@ -93,6 +93,12 @@ def explain(
     }
 
 
+def standing(told: Json, *, member: bool) -> Json:
+    """What ``explain`` told, where the live state cannot decide: the last nightly answer (``member``) stands, and no
+    condition is named as the one that decided."""
+    return {**told, "member": member, "until": None, "approximate": True, "missing": []}
+
+
 def _first_copies(events: Sequence[RuleEvent], as_of: int) -> list[RuleEvent]:
     """The events received by ``as_of``, in order of receipt, of each message the copy received first."""
     kept: dict[str, RuleEvent] = {}

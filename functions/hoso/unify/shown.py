@@ -8,6 +8,7 @@ from typing import Any
 from hoso.model.derived import normalised
 from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
+from hoso.segment.meters import HELD
 from hoso.unify.computed import Computed
 from hoso.unify.fragments import New
 from hoso.unify.habits import habits, zone_of
@@ -164,7 +165,9 @@ def _consent(profile: Profile) -> Json:
 
 
 def _segments(profile: Profile) -> Json:
+    """Memberships; ``approximate`` are those for which the nightly answer stands (decision 0060)."""
     reasons = profile.person.reasons
+    nightly = {key for part in profile.fragments for key in part.hot.meters.get(HELD, ())}
     return {
         key: {
             "revision": held.revision,
@@ -176,6 +179,7 @@ def _segments(profile: Profile) -> Json:
                 "event": reasons[key][1] if key in reasons else None,
                 "message_id": held.cause,
             },
+            "approximate": key in nightly,
         }
         for key, held in sorted(profile.person.memberships.items())
     }

@@ -27,7 +27,7 @@ from hoso.segment.picture import Picture, Pictures
 from hoso.segment.preview import Difference, difference, preview
 from hoso.segment.runs import Runs
 from hoso.segment.traits.inline import inlined
-from hoso.segment.why import explain
+from hoso.segment.why import explain, standing
 from hoso.unify import veil
 from hoso.unify.build import Parts
 from hoso.unify.lookup import person_named
@@ -125,8 +125,13 @@ def explain_member(request: Request) -> Json:
     profile = person_named(parts.people, config, workspace, unquote(request.path["id"]))
     now = parts.clock()
     events = list(islice(parts.people.rule_events(workspace, profile), MOST_EVENTS + 1))
-    found = explain(segment, known, parts.people.person_state(profile), events[:MOST_EVENTS], now)
+    person = parts.people.person_state(profile)
+    found = explain(segment, known, person, events[:MOST_EVENTS], now)
     held = profile.person.memberships.get(key)
+    if key not in parts.people.book(workspace).rules.paused:
+        verdict = parts.people.verdicts(profile, now, frozenset({key})).get(key)
+        if verdict is not None and verdict.spilled:
+            found = standing(found, member=held is not None)
     stored: Json | None = held and {
         "since": format_instant(held.since),
         "revision": held.revision,
