@@ -27,7 +27,7 @@ from botocore.config import Config
 
 import infra.twin.resources  # noqa: F401  declares the makers  # pyright: ignore[reportUnusedImport]
 from infra.synth import assembly as synthesized
-from infra.twin import guards, hooks, iam, memory, moto_fixes, recorder, sandbox
+from infra.twin import calls, guards, hooks, iam, memory, moto_fixes, recorder, sandbox
 from infra.twin.assembly import Assembly
 from infra.twin.bus import Bus
 from infra.twin.clock import Clock, Ticker
@@ -111,6 +111,9 @@ class Twin:
         moto_fixes.apply()
         guards.install()
         recorder.install()
+        # they look into the repaired moto, which whoever comes after this twin may not have
+        for layer in ("recorder", "guards"):
+            held.callback(calls.drop, layer)
         held.enter_context(hooks.mocked())
         held.enter_context(sandbox.installed())
         self.clock = Clock(self.data / "clock")
