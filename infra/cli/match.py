@@ -104,7 +104,9 @@ def _read(file: Path, folder: Path, step: Any) -> tuple[list[str], Records, Colu
                 raise CommandError(f"{file} has no records")
     except InvalidInput as error:
         raise CommandError(f"{error.message} ({error.hint})") from error
-    except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is not UTF-8: save it as CSV UTF-8") from error
+    except (csv.Error, OSError, EOFError) as error:
         raise CommandError(f"{file} cannot be read as CSV: {error}") from error
     if len(set(ids)) < len(ids):
         twice = next(name for name, count in Counter(ids).items() if count > 1)

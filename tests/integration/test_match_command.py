@@ -85,6 +85,28 @@ def test_a_file_that_cannot_be_matched_says_why(tmp_path: Path, content: str, sa
     assert said in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.csv", b"record_id,name\n1,\xd4ng\n2,An\n", "is not UTF-8"),
+        ("r.csv", "record_id,name\n1,An\n".encode("utf-16"), "is not UTF-8"),
+        ("r.csv", b"record_id,name\n1," + b"x" * 200_000 + b"\n", "cannot be read as CSV"),
+        ("r.csv", b"record_id,email\n,a@b.vn\n,c@d.vn\n", "more than once"),
+        ("r.csv.gz", gzip.compress(b"record_id,email\n1,a@b.vn\n2,c@d.vn\n")[:30], "cannot be read as CSV"),
+        ("r.csv.gz", b"\x1f\x8bno", "cannot be read as CSV"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why_in_a_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    done = RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c.csv")])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, CommandError)
+    assert said in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not (tmp_path / "c.csv").exists()
+
+
 def test_ragged_and_foreign_rows_do_no_harm(tmp_path: Path) -> None:
     rows = [
         ["record_id", "first_name", "email"],

@@ -166,6 +166,33 @@ def test_subsets_of_the_columns_do() -> None:
         assert scores(truth, match([[row[place] for place in places] for row in rows]).labels).precision > 0.6
 
 
+@pytest.mark.parametrize("column", ["email", "phone"])
+def test_a_file_of_one_contact_links_those_who_share_it_and_none_unasked(column: str) -> None:
+    rows, truth = people(10, 2_000)
+    place = rows[0].index(column)
+
+    found = match([[row[0], row[place]] for row in rows])
+
+    got = scores(truth, found.labels)
+    assert got.precision > 0.8
+    assert got.recall > 0.2
+    assert found.edges.probability.max() < AUTO
+
+
+def test_a_lone_phone_links_a_few_holders_but_not_many_nor_a_mistyped_one() -> None:
+    phones = [
+        *["0912345678"] * 2,
+        *["0987654321"] * 30,
+        "0912345679",
+        *(f"09000{n:05d}"[:10] for n in range(0, 9000, 97)),
+    ]
+
+    labels = match([["record_id", "phone"], *([f"r{n}", phone] for n, phone in enumerate(phones))]).labels
+
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == len(labels) - 1
+
+
 def test_only_pairs_with_a_fresh_record_are_compared() -> None:
     rows, _ = people(2, 800)
     records = records_of(rows)

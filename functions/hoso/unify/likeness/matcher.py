@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hoso.unify.likeness.blocking import compared, found_by, key_table
 from hoso.unify.likeness.clusters import Ints, cluster
-from hoso.unify.likeness.model import Parameters, Patterns, expected, fit, probabilities
+from hoso.unify.likeness.model import Parameters, Patterns, contact_alone, expected, fit, probabilities
 from hoso.unify.likeness.patterns import TERM_STEPS
 from hoso.unify.likeness.records import Records
 from hoso.unify.likeness.sql import DUCKDB
@@ -99,8 +99,11 @@ class Matcher:
 
     def fit(self, decisions: Decisions | None = None) -> Parameters:
         """Learn the parameters from the pairs, and from what people decided."""
+        by_chance = self.records.by_chance()
+        if self.records.contact_alone is not None:
+            return contact_alone(self.records.comparisons[0], by_chance[0], self.records.contact_alone)
         patterns, _, _ = self._patterns(decisions)
-        start = expected(self.records.comparisons, self.records.by_chance(), self.records.size)
+        start = expected(self.records.comparisons, by_chance, self.records.size)
         return fit(patterns, start, self.records.comparisons, self.records.size)
 
     def edges(self, parameters: Parameters, least: float = KEPT) -> Edges:

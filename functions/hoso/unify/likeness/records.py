@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hoso.unify.likeness.blocking import Key, keys_for
 from hoso.unify.likeness.comparisons import TERMS, Comparison, attribute, comparisons_for, identifier
+from hoso.unify.likeness.model import CONTACTS
 from hoso.unify.likeness.normalise import FIELDS, Row
 from hoso.unify.likeness.patterns import Packing
 
@@ -78,6 +79,8 @@ class Records:
         self.keys: list[Key] = keys_for(self.fields, telling)
         self.chance: dict[str, float] = {}
         """How often two unrelated records agree on a term."""
+        self.contact_alone: float | None = None
+        """Where nothing but an e-mail or a phone is said: how often two other records agree on what two hold."""
         self._weigh()
 
     def one(self, sql: str) -> tuple[Any, ...]:
@@ -142,7 +145,8 @@ class Records:
         """
         wanted = {level.term for one in self.comparisons for level in one.levels if level.term}
         wanted |= {"given", "surname"} if "name" in self.fields else set()
-        mates = self._mates()
+        alone = len(self.comparisons) == 1 and self.comparisons[0].name in CONTACTS
+        mates = self.size if alone else self._mates()  # alone: as many others as trap 2 says, of any value
         joins: list[str] = []
         columns: list[str] = []
         holders = {"email", "phone", *self._titles}
@@ -159,6 +163,8 @@ class Records:
                 f"SELECT coalesce(sum(n * others) FILTER (n > 1), 0), coalesce(sum(n), 0) FROM t_{term}"
             )
             total = max(float(total), 2.0)
+            if alone and term == self.comparisons[0].name:
+                self.contact_alone = least / (total - 1.0)
             self.chance[term] = max(float(agreeing), 1.0) / (total * (total - 1.0))
             qualified = " || '|' || ".join(f"l.{name}" for name in fields)
             joins.append(f"LEFT JOIN t_{term} ON t_{term}.value = {qualified}")
