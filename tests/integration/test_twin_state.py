@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.twin import Twin, snapshot
+from infra.twin import Twin, calls, snapshot
 from tests.twin_world import attribute, function, resource, table, write_assembly
 
 CODE = {
@@ -172,6 +172,15 @@ with Twin(data=Path({str(folder / "data")!r}), assembly=Path({str(folder / "cdk.
         assert len(rows) > 30
         assert rows <= objects
         assert len(objects - rows) <= 1
+
+
+def test_a_stopped_twin_takes_its_layers_along(folder: Path) -> None:
+    """They look into the repaired moto, which a test of stock moto in the same process takes away."""
+    with start(folder):
+        assert calls.layer("recorder")
+        assert calls.layer("guards")
+
+    assert (calls.layer("recorder"), calls.layer("guards")) == (None, None)
 
 
 def test_unchanged_tables_are_not_written_again(folder: Path) -> None:
