@@ -48,7 +48,8 @@ lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: setup
-	@node_modules/.bin/pyright --pythonversion 3.11 && node_modules/.bin/pyright --pythonversion 3.14
+	@node_modules/.bin/pyright -p pyproject.toml --pythonversion 3.11 \
+	  && node_modules/.bin/pyright -p pyproject.toml --pythonversion 3.14
 
 synth: setup
 	@$(BIN)/python -m infra.synth

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hoso.platform.columns import columns
 from hoso.segment.sql.duckdb import DuckDb
 from hoso.segment.sql.values import Rows, compile_rows
 
@@ -40,8 +41,7 @@ class Bench:
 
     def columns(self, query: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """The answer of a query as numpy arrays by column."""
-        found: dict[str, Any] = self.database.execute(query, list(parameters)).fetchnumpy()
-        return found
+        return columns(self.database.execute(query, list(parameters)))
 
     def put(self, rows: Iterable[Row]) -> None:
         """Add values to the table ``made``; a value that is None is none."""

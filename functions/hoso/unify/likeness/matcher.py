@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hoso.platform.columns import columns
 from hoso.unify.likeness.blocking import compared, found_by, key_table
 from hoso.unify.likeness.clusters import Ints, cluster
 from hoso.unify.likeness.model import Parameters, Patterns, contact_alone, expected, fit, probabilities
@@ -113,9 +113,9 @@ class Matcher:
         kept = score >= least
         scores = {"pattern": packed[kept], "terms": terms[kept], "p": score[kept].astype(np.float32)}
         self._sql.register("scores", scores)
-        got: dict[str, Any] = self._sql.execute(
-            "SELECT a, b, key, pattern, terms, p FROM pairs JOIN scores USING (pattern, terms)"
-        ).fetchnumpy()
+        got = columns(
+            self._sql.execute("SELECT a, b, key, pattern, terms, p FROM pairs JOIN scores USING (pattern, terms)")
+        )
         self._sql.unregister("scores")
         order = np.lexsort((got["b"], got["a"]))
         return Edges(
@@ -135,9 +135,7 @@ class Matcher:
 
     def _patterns(self, decisions: Decisions | None) -> tuple[Patterns, npt.NDArray[np.int64], npt.NDArray[np.int8]]:
         """The distinct outcomes of all pairs, as patterns and as they are packed."""
-        got: dict[str, Any] = self._sql.execute(
-            "SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL"
-        ).fetchnumpy()
+        got = columns(self._sql.execute("SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL"))
         packed = np.asarray(got["pattern"], dtype=np.int64)
         terms = np.asarray(got["terms"], dtype=np.int8)
         counts = np.asarray(got["n"], dtype=np.float64)
