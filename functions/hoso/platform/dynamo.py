@@ -60,23 +60,30 @@ def marshal(value: Any) -> dict[str, Any]:
 
 
 def unmarshal(wire: Mapping[str, Any]) -> Any:
-    """The plain value of a wire form."""
+    """The plain value of a wire form. Entries of lists are read in place: they are texts and numbers as a rule."""
     ((kind, value),) = wire.items()
     if kind in ("S", "BOOL"):
         return value
     if kind == "N":
-        return int(value) if value.lstrip("-").isdigit() else float(value)
+        return _number(value)
+    if kind == "L":
+        return [e["S"] if "S" in e else _number(e["N"]) if "N" in e else unmarshal(e) for e in value]
+    if kind == "M":
+        return {key: unmarshal(entry) for key, entry in value.items()}
     if kind == "NULL":
         return None
     if kind == "B":
         return bytes(value)
-    if kind == "M":
-        return {key: unmarshal(entry) for key, entry in value.items()}
-    if kind == "L":
-        return [unmarshal(entry) for entry in value]
     if kind == "SS":
         return set(value)
     raise TypeError(f"unexpected wire type {kind}")
+
+
+def _number(spelt: str) -> int | float:
+    try:
+        return int(spelt)
+    except ValueError:
+        return float(spelt)
 
 
 def to_wire(item: Mapping[str, Any]) -> dict[str, Any]:

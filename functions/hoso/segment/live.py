@@ -7,9 +7,10 @@ than the ``received_at`` of any folded event.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -91,10 +92,14 @@ class LiveRules:
 
     def fold(self, meters: dict[str, Any], event: RuleEvent) -> None:
         """Count one new event (never a duplicate) into a fragment's meters."""
+        for fold in self.folds(meters, event.name):
+            fold(meters, event)
+
+    def folds(self, meters: dict[str, Any], name: str) -> Sequence[Fold]:
+        """What an event of this name does to a fragment's meters, which are marked as kept for these rules."""
         if not meters:
             meters[SIGNATURE] = self.signature
-        for fold in self._by_name.get(event.name, self._any):
-            fold(meters, event)
+        return self._by_name.get(name, self._any)
 
     def missing(self, meters: Mapping[str, Any]) -> bool:
         """Whether these meters were kept for other rules, so that they have to be folded again from the timeline."""
@@ -130,14 +135,16 @@ class LiveRules:
         held = person.meters.get(HELD)
         silent = self.paused.union(held) if held else self.paused
         for key, leaf in wanted.items():
-            if key in silent:
+            if silent and key in silent:
                 verdicts[key] = _LEFT_AS_IT_IS
             else:
                 holds, until = leaf(person, as_of)
-                verdicts[key] = Verdict(holds is True, None if until >= AFTER_LAST_MS else until, holds is None)
+                verdicts[key] = _verdict((holds is True, None if until >= AFTER_LAST_MS else until, holds is None))
         return verdicts
 
 
+_verdict = cast("Callable[[tuple[bool, int | None, bool]], Verdict]", partial(tuple.__new__, Verdict))
+"""A verdict without the named tuple's own constructor, which costs as much as the rest: a person has a thousand."""
 _NOBODY = Verdict(False, None)
 _LEFT_AS_IT_IS = Verdict(False, None, spilled=True)
 

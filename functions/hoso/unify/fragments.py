@@ -153,8 +153,10 @@ def fold(hot: Hot, cold: Cold, events: Iterable[New], rules: LiveRules | None) -
             if type(context) is dict and ("consent" in context or "consentManagement" in context):
                 for key, statement in consent.shown(event, new.source):
                     change.consent |= consent.put(hot.shown, key, statement)
-            if rules is not None:
-                rules.fold(meters, RuleEvent(event.message_id, name, ts, new.received_at, event.body))
+            if rules is not None and (folds := rules.folds(meters, name)):
+                told = RuleEvent(event.message_id, name, ts, new.received_at, event.body)
+                for counted in folds:
+                    counted(meters, told)
     except Exception as error:
         raise BadEvent(position, error) from error
     hot.first, hot.last, hot.events = first, last, count

@@ -132,19 +132,17 @@ def _bring(
     quiet: frozenset[str] = frozenset(answer.person.rest.get("qm", ()))
     former: list[str] = answer.person.rest.get("ab", [])[:MOST_FORMER]
     changed = False
-    for key, verdict in sorted(verdicts.items()):
-        held = memberships.get(key)
-        if verdict.spilled:
-            continue
+    moved = [key for key, verdict in verdicts.items() if _moves(memberships.get(key), verdict, revisions.get(key), at)]
+    for key in sorted(moved):
+        held, verdict = memberships.get(key), verdicts[key]
         full = answer.room < (3 if verdict.member else 2 + len(former)) and answer.room < MOST_ITEMS
-        if verdict.member == (held is not None):
-            if held is not None and _stale(held, verdict, revisions[key], at):
-                if full:
-                    answer.complete = False
-                    break
-                memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
-                answer.puts.append(member_item(workspace, pid, key, memberships[key]))
-                changed = True
+        if held is not None and verdict.member:
+            if full:
+                answer.complete = False
+                break
+            memberships[key] = held._replace(until=verdict.until, revision=revisions[key])
+            answer.puts.append(member_item(workspace, pid, key, memberships[key]))
+            changed = True
             continue
         if full or len(answer.outbox) >= MOST_TRANSITIONS:
             answer.complete = False
@@ -220,18 +218,31 @@ def _with_vanished(
 ) -> Mapping[str, Verdict]:
     """The verdicts, and an end to memberships in segments that are gone when everything was evaluated."""
     gone = person.memberships.keys() - revisions.keys() if every else ()
+    if not gone and verdicts.keys() <= revisions.keys():
+        return verdicts
     known = {key: verdict for key, verdict in verdicts.items() if key in revisions}
     return {**known, **dict.fromkeys(gone, Verdict(member=False, until=None))}
 
 
-def _stale(held: Membership, verdict: Verdict, revision: int, at: int) -> bool:
+def _moves(held: Membership | None, verdict: Verdict, revision: int | None, at: int) -> bool:
+    """Whether a verdict changes what is stored. Most do not, so that this is asked before anything else is done."""
+    member, until, spilled = verdict
+    if spilled:
+        return False
+    if held is None or not member:
+        return member or held is not None
+    return _stale(held, until, revision, at)
+
+
+def _stale(held: Membership, until: int | None, revision: int | None, at: int) -> bool:
     """Whether what is stored would lead a reader wrong: the stored time to look again is over or too late, or the
     segment has a new revision. A time that merely moved on is left as it is: looking early does no harm."""
-    if held.revision != revision:
+    held_revision, _, held_until, _ = held
+    if held_revision != revision:
         return True
-    if held.until is None or verdict.until is None:
-        return (held.until is not None and held.until <= at) or (held.until is None and verdict.until is not None)
-    return verdict.until < held.until or held.until <= at
+    if held_until is None:
+        return until is not None
+    return held_until <= at or (until is not None and until < held_until)
 
 
 def _due(person: Person, verdicts: Mapping[str, Verdict], at: int, *, every: bool) -> int | None:
