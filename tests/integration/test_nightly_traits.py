@@ -12,9 +12,11 @@ import pytest
 from hoso.model.time import DAY_MS, format_instant
 from hoso.platform.aws import client
 from hoso.platform.dynamo import Table
+from hoso.segment import nightly_traits
 from hoso.segment.handlers import traits as trait_api
 from hoso.segment.handlers.admin import handler
 from hoso.segment.lease import LEASE_MS, StaleRun
+from hoso.segment.traits import batch as trait_batch
 from tests.nightly_world import Night, night
 from tests.unify_world import Context
 
@@ -147,6 +149,24 @@ def test_r33_killed_after_any_batch_and_run_again_the_values_are_the_same(office
 
     assert report["computed"] == 10
     assert office.computed("v59")["likes"]["value"] == "c59"
+
+
+def test_values_are_written_and_read_in_parts_and_none_is_lost_between_them(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nightly_traits, "PART_PEOPLE", 3)
+    monkeypatch.setattr(nightly_traits, "BATCH_PEOPLE", 2)
+    monkeypatch.setattr(trait_batch, "_PATCHED_AT_ONCE", 3)
+    office.put("likes", {"kind": "affinity", "of": "properties.category"})
+    for who in range(7):
+        office.night.consume(office.night.event(f"v{who}", "Product Viewed", DAY_MS, category=f"c{who}"))
+    office.night.world.segment("liking", {"kind": "trait", "name": "likes", "op": "exists"})
+
+    report = office.run()
+
+    assert (report["computed"], report["failed"]) == (7, 0)
+    assert [office.computed(f"v{who}")["likes"]["value"] for who in range(7)] == [f"c{who}" for who in range(7)]
+    assert len(office.night.world.members("liking")) == 7
 
 
 def test_what_a_model_lacks_is_told_where_its_definition_is_shown(office: Office) -> None:

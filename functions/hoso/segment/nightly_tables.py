@@ -122,7 +122,7 @@ def answers(
     with connect() as connection:
         connection.execute(f"SET temp_directory = '{people.parent}'")
         make_views(connection, events, people, fragments)
-        patched(connection, list(fresh), as_of)
+        patched(connection, fresh, as_of)
         make_distinct(connection, "events")
         known = "SELECT profile_id, count(*) AS n FROM events_distinct WHERE received_at <= ? GROUP BY 1"
         connection.execute(f"CREATE TABLE seen AS {known}", [as_of])

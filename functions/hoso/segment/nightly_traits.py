@@ -6,7 +6,8 @@ the differences are applied to holds them already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from hoso.unify.computed import Computed
 from hoso.unify.people import People
 
 BATCH_PEOPLE = 50
+PART_PEOPLE = 10_000
+"""People whose fresh values are in memory at once: some 7 KB each with ten values."""
 FRESH = "fresh.json"
+"""Names the parts that hold the fresh values of everybody, for the evaluation."""
 REPORT = "traits.json"
 
 Json = dict[str, Any]
@@ -57,15 +61,10 @@ class TraitSteps:
         archive: list[str] = orjson.loads(self._objects.get(run["prefix"] + "archive.json"))
         keys = [run["prefix"] + name for name in ("people.parquet", "fragments.parquet")]
         with local_copies(self._objects, [*keys, *archive]) as (people, fragments, *events):
-            report, fresh = self._made(definitions, revisions, as_of, (people, fragments, events))
-        batches = [
-            self._put(run, f"traits/{number:06d}.json", [_wire(one) for one in fresh[start : start + BATCH_PEOPLE]])
-            for number, start in enumerate(range(0, len(fresh), BATCH_PEOPLE))
-        ]
-        self._put(run, FRESH, [_wire(one) for one in fresh])
+            report, number, batches = self._made(run, definitions, revisions, as_of, (people, fragments, events))
         self._put(run, REPORT, {"as_of": run["as_of"], "traits": report})
         traits_key = self._put(run, "traits-batches.json", [{"key": key} for key in batches])
-        return {**run, "traits": len(fresh), "traits_key": traits_key}
+        return {**run, "traits": number, "traits_key": traits_key}
 
     def store(self, given: Mapping[str, Any]) -> Json:
         """Store the fresh values of some batches. ``given`` is what a Distributed Map hands to a child."""
@@ -97,11 +96,13 @@ class TraitSteps:
 
     def _made(
         self,
+        run: Json,
         definitions: Sequence[Any],
         revisions: Mapping[str, str],
         as_of: int,
         files: tuple[Path, Path, Sequence[Path]],
-    ) -> tuple[Json, list[Fresh]]:
+    ) -> tuple[Json, int, list[str]]:
+        """Make all values and write the fresh ones; answers the report, the number of people, and the batches."""
         people, fragments, events = files
         with connect() as database:
             database.execute(f"SET temp_directory = '{people.parent}'")
@@ -114,7 +115,20 @@ class TraitSteps:
                 if "withheld" in report[definition.key]
                 for output in definition.outputs
             ]
-            return report, list(changes(database, revisions, withheld, as_of))
+            return report, *self._written(run, changes(database, revisions, withheld, as_of))
+
+    def _written(self, run: Json, fresh: Iterable[Fresh]) -> tuple[int, list[str]]:
+        """Write fresh values part by part, so that memory holds one part; answers the people and the batches."""
+        people, parts, batches = 0, list[str](), list[str]()
+        waiting = iter(fresh)
+        while part := [_wire(one) for one in islice(waiting, PART_PEOPLE)]:
+            people += len(part)
+            parts.append(self._put(run, f"fresh/{len(parts):06d}.json", part))
+            for start in range(0, len(part), BATCH_PEOPLE):
+                batch = part[start : start + BATCH_PEOPLE]
+                batches.append(self._put(run, f"traits/{len(batches):06d}.json", batch))
+        self._put(run, FRESH, parts)
+        return people, batches
 
     def _stored(self, run: Json, person: Json, as_of: int) -> bool:
         values = {
@@ -141,8 +155,9 @@ class TraitSteps:
 def fresh_of(objects: Objects, run: Json) -> Iterator[Fresh]:
     """The fresh values of a run, for its evaluation; none where the step was left out."""
     if "traits" in run:
-        for one in orjson.loads(objects.get(run["prefix"] + FRESH)):
-            yield Fresh(one["profile_id"], one["values"])
+        for part in orjson.loads(objects.get(run["prefix"] + FRESH)):
+            for one in orjson.loads(objects.get(part)):
+                yield Fresh(one["profile_id"], one["values"])
 
 
 def _wire(fresh: Fresh) -> Json:

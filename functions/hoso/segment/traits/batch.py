@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FRESH_MS = 7 * DAY_MS
 """A score that stays the same is stored anew after this time, so that ``max_age`` can tell it from a forgotten one."""
+
+_PATCHED_AT_ONCE = 10_000
 
 Json = dict[str, Any]
 _Make = Callable[[Bench, ComputedTrait, Any], None]
@@ -127,15 +130,18 @@ def _differences(
     return fresh
 
 
-def patched(database: duckdb.DuckDBPyConnection, fresh: Sequence[Fresh], as_of: int) -> None:
+def patched(database: duckdb.DuckDBPyConnection, fresh: Iterable[Fresh], as_of: int) -> None:
     """Replace the view ``profiles`` by a table in which these people have their fresh traits and scores."""
-    rows = [(one.profile_id, *_patches(one, as_of)) for one in fresh]
     database.execute("CREATE OR REPLACE TEMP TABLE patches (profile_id VARCHAR, traits VARCHAR, scores VARCHAR)")
-    if not rows:
+    waiting = ((one.profile_id, *_patches(one, as_of)) for one in fresh)
+    found = False
+    while rows := list(islice(waiting, _PATCHED_AT_ONCE)):
+        found = True
+        database.execute(
+            "INSERT INTO patches SELECT unnest(?), unnest(?), unnest(?)", [[row[n] for row in rows] for n in range(3)]
+        )
+    if not found:
         return
-    database.execute(
-        "INSERT INTO patches SELECT unnest(?), unnest(?), unnest(?)", [[row[n] for row in rows] for n in range(3)]
-    )
     merged = ", ".join(
         f"CASE WHEN n.{name} IS NULL THEN p.{name} ELSE json_merge_patch(p.{name}::JSON, n.{name}::JSON)::VARCHAR END "
         f"AS {name}"
