@@ -25,6 +25,8 @@ from infra.cli import show
 from infra.cli.connection import CommandError, JsonOption
 
 _STEPS = 30
+_MAX_FIELD = 131_072
+"""Characters of one field; more is a quote that was never closed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +87,7 @@ def _read(file: Path, folder: Path, step: Any) -> tuple[list[str], Records, Colu
     step("read", 0)
     try:
         with _open(file) as lines:
+            csv.field_size_limit(_MAX_FIELD)  # one limit for the whole process: others set theirs
             reader = csv.reader(lines)
             header = next(reader, None)
             if header is None:

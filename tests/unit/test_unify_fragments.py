@@ -270,7 +270,10 @@ def test_r5_shapes_that_nobody_expects_are_folded(name: str, body: dict[str, Any
 
 def test_r10_the_event_that_breaks_a_fold_is_named() -> None:
     class Rules:
-        def fold(self, meters: dict[str, Any], event: Any) -> None:
+        def folds(self, meters: dict[str, Any], name: str) -> list[Any]:
+            return [self.counted]
+
+        def counted(self, meters: dict[str, Any], event: Any) -> None:
             if event.message_id == "bad":
                 raise ValueError
 
