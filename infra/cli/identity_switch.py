@@ -94,7 +94,7 @@ def commit(
         body = {"confirm": yes, "silent": silent, "lag_s": _lag(lag_s, on_twin=on_twin)}
         connection.call("POST", f"{_PATH}/{id_}/commit", body)
         ended = _follow(connection, id_, quiet=json_)
-    _tell(ended, as_json=json_)
+    _tell(ended, as_json=json_, examples=False)
     _judge(ended)
 
 
@@ -105,7 +105,7 @@ def settle(id_: IdArgument, data: DataOption = None, url: UrlOption = None, json
         _drain(connection)
         connection.call("POST", f"{_PATH}/{id_}/settle", {})
         ended = _follow(connection, id_, quiet=json_)
-    _tell(ended, as_json=json_)
+    _tell(ended, as_json=json_, examples=False)
     _judge(ended)
 
 
@@ -149,7 +149,7 @@ def _follow(connection: Connection, switch_id: str, *, quiet: bool) -> dict[str,
             time.sleep(_LOOK_S)
 
 
-def _tell(held: dict[str, Any], *, as_json: bool) -> None:
+def _tell(held: dict[str, Any], *, as_json: bool, examples: bool = True) -> None:
     if as_json:
         show.value(held)
         return
@@ -160,19 +160,24 @@ def _tell(held: dict[str, Any], *, as_json: bool) -> None:
             show.console.print(f"[bold]{name.replace('_', ' ')}[/bold] {found[name]}")
         segments = [{"segment": key, **counts} for key, counts in found["memberships"]["segments"].items()]
         show.rows(segments, ["segment", "enter", "leave"], as_json=False, title="memberships")
-        examples = [
-            {
-                "effect": one["effect"],
-                "parts": len(one["parts"]),
-                "person": ", ".join(one["person"]["identifiers"]),
-                "because": "; ".join(f"{why['from']} – {why['to']}: {why['reason']}" for why in one["because"]),
-            }
-            for one in found["examples"]
-        ]
-        show.rows(examples, ["effect", "parts", "person", "because"], as_json=False, title="examples")
+        if examples:
+            _tell_examples(found["examples"])
     if held["check"] is not None:
         show.console.print("live against the rebuild:")
         show.value(held["check"])
+
+
+def _tell_examples(examples: list[dict[str, Any]]) -> None:
+    rows = [
+        {
+            "effect": one["effect"],
+            "parts": len(one["parts"]),
+            "person": ", ".join(one["person"]["identifiers"]),
+            "because": "; ".join(f"{why['from']} – {why['to']}: {why['reason']}" for why in one["because"]),
+        }
+        for one in examples
+    ]
+    show.rows(rows, ["effect", "parts", "person", "because"], as_json=False, title="examples")
 
 
 def _judge(held: dict[str, Any]) -> None:

@@ -86,6 +86,19 @@ def test_p4_after_a_switch_live_is_what_a_fresh_rebuild_is_and_a_switch_back_giv
     assert rebuilt(world)["equal"]
 
 
+def test_p4_a_parting_is_explained_by_a_link_of_a_type_that_the_rebuild_does_not_keep(world: World) -> None:
+    for number, browser in enumerate("ab"):
+        event = {"messageId": f"m{number}", "timestamp": "2026-11-02T10:00:00Z", "anonymousId": browser}
+        receive(world, [{"type": "track", "event": "Viewed", **event, "context": {"device": {"id": "d"}}}])
+
+    report = compared(world, {**PLAIN, "types": {"device_id": None}})["report"]
+
+    (split,) = report["examples"]
+    assert (split["effect"], split["person"]["size"]) == ("split", 3)
+    assert {why["to"] for why in split["because"]} | {why["from"] for why in split["because"]} > {"device_id:d"}
+    assert {why["reason"] for why in split["because"]} == {"shared"}
+
+
 def test_p4_a_comparison_changes_nothing_and_tells_who_would_merge_and_part_with_examples(world: World) -> None:
     fill(world, 1)
     people, rows = world.items(), world.items("outbox")

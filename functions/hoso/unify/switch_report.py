@@ -54,7 +54,7 @@ def report(
     concerned = sorted(compared.rebuilt | parted | made)
     examples = [
         *(_example("merge", groups, shadow, workspace, (present, proposed)) for _, _, groups in merges[1]),
-        *(_example("split", groups, shadow, workspace, (proposed, present)) for _, _, groups in splits[1]),
+        *(_example("split", groups, live, workspace, (proposed, present)) for _, _, groups in splits[1]),
     ]
     made_of: Json = {
         "compared": compared.counts(),
@@ -106,16 +106,17 @@ def _broken(tables: Tables, people: Iterable[Item], where: Table) -> tuple[tuple
 
 
 def _example(
-    effect: str, groups: Groups, shadow: Parts, workspace: str, sides: tuple[IdentityConfig, IdentityConfig]
+    effect: str, groups: Groups, where: Parts, workspace: str, sides: tuple[IdentityConfig, IdentityConfig]
 ) -> Json:
-    """A person that the rules disagree on; ``sides``: the rules that hold it apart, those that join it."""
+    """A person that the rules disagree on. ``sides``: the rules that hold it apart, those that join it; ``where``: the
+    side that joins it, for the other may not even keep the link that is in question."""
     whole = frozenset(groups)
     parts: dict[str, set[Identifier]] = {}
     for one, pid in groups.items():
         parts.setdefault(pid, set()).add(one)
     reasons: list[Json] = []
     with suppress(TooLarge, Unfinished, HosoError):  # an example without its links is still one
-        facts = shadow.identities(workspace).facts_of(*whole)
+        facts = where.identities(workspace).facts_of(*whole)
         facts.seen |= whole
         reasons = because(whole, cluster(facts, sides[0]), cluster(facts, sides[1]), facts)
     sized = sorted(map(frozenset, parts.values()), key=lambda part: (-len(part), sorted(map(str, part))))
