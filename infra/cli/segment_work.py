@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -13,6 +12,9 @@ import typer
 from rich.progress import Progress
 from rich.tree import Tree
 
+from hoso.model.errors import InvalidInput
+from hoso.segment.check import read_segment
+from hoso.segment.describe import sentence
 from infra.cli import show
 from infra.cli.connection import CommandError, Connection, DataOption, JsonOption, UrlOption, connect
 
@@ -203,28 +205,36 @@ def _filled(connection: Connection, key: str, *, quiet: bool) -> dict[str, Any]:
 
 
 def _planned(connection: Connection, document: dict[str, Any], *, compare: bool = True) -> dict[str, Any]:
-    key = document["key"]
+    key, said = document["key"], sentence(read_segment(document))
     held = {segment["key"]: segment for segment in connection.pages("/v1/segments", state="all")}.get(key)
     if held is None:
-        return {"key": key, "does": "create", "sentence": None}
+        return {"key": key, "does": "create", "sentence": said}
     if held["document"] == document:
-        return {"key": key, "does": "nothing", "sentence": held["sentence"]}
-    step = {"key": key, "does": "change", "sentence": held["sentence"]}
+        return {"key": key, "does": "nothing", "sentence": said}
+    step = {"key": key, "does": "change", "sentence": said}
     if compare:
         found = connection.call("POST", "/v1/differences", {"document": document})
         step |= {"enter": found["enter"], "leave": found["leave"]}
     return step
 
 
-def _documents(files: list[Path]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        if file.is_dir():
-            yield from (_document(inner) for inner in sorted(file.glob("*.json")))
-        else:
-            yield _document(file)
+def _documents(files: list[Path]) -> list[dict[str, Any]]:
+    """The documents of files and folders, all of them read before anything is asked or stored.
+
+    Raises ``CommandError`` for the first that is no segment.
+    """
+    found: list[dict[str, Any]] = []
+    for file in (one for named in files for one in (sorted(named.glob("*.json")) if named.is_dir() else [named])):
+        document = _document(file)
+        try:
+            read_segment(document)
+        except InvalidInput as error:
+            raise CommandError(f"{file}: {error.code}: {error.message}\n  → {error.hint}") from error
+        found.append(document)
+    return found
 
 
-def _ordered(documents: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+def _ordered(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Segments that others refer to come first; a cycle is left for the server to refuse."""
     waiting = {document["key"]: document for document in documents}
     done: list[dict[str, Any]] = []

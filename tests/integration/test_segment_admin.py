@@ -15,7 +15,7 @@ from hoso.segment import administration
 from hoso.segment.handlers import admin
 from tests.integration.test_nightly_repair import THRICE, lose_timeline, three_views
 from tests.nightly_world import Night, night
-from tests.unify_world import Context
+from tests.unify_world import Context, packed
 
 CACHED = (admin._parts, admin._segments, admin._objects, admin._pictures, admin._runs)
 VIEWED = {"kind": "event", "event": "Product Viewed"}
@@ -109,6 +109,21 @@ def test_a_backfill_brings_in_those_who_were_there_before_the_segment_and_touche
     assert desk.night.world.members("viewers") == set()
     details = [json.loads(row["detail"]) for row in desk.night.world.items("outbox")]
     assert {detail["reason"]["kind"] for detail in details} == {"rule"}
+
+
+def test_a_backfill_takes_in_those_whose_last_events_are_still_on_their_way_to_the_archive(desk: Desk) -> None:
+    crowd(desk, viewers=1, buyers=1)
+    night = desk.night
+    late = [night.event("b0", "Product Viewed"), night.event("new", "Order Completed"), night.event("x", "Other")]
+    assert night.world.deliver(night.world.kinesis(packed(late, night.world.now))) == []  # state has them, archive not
+    desk.put("viewers", VIEWED)
+    viewers = desk.backfill("viewers")
+    desk.put("buyers", {**BOUGHT, "window": {"last": "60d"}})
+    buyers = desk.backfill("buyers")
+
+    assert (viewers["lagging"], viewers["entered"]) == (3, 2)
+    assert (buyers["lagging"], buyers["entered"]) == (3, 2)
+    assert (len(night.world.members("viewers")), len(night.world.members("buyers"))) == (2, 2)
 
 
 def test_two_backfills_and_a_night_do_not_wait_for_each_other(desk: Desk) -> None:

@@ -57,6 +57,12 @@ class Answer:
     known: int
 
     @property
+    def lags(self) -> bool:
+        """Whether neither answer counts: the live state was of older rules, and the archive lacks the last events. What
+        the timeline says, with which whoever applies the answers makes the state anew, is the answer then."""
+        return self.live is None and not self.complete
+
+    @property
     def differences(self) -> frozenset[str]:
         """Segments on which both engines are sure and do not agree, though both have seen the same events."""
         if self.live is None or not self.complete:
@@ -171,7 +177,9 @@ def count(totals: Totals, answer: Answer) -> None:
 
 def needs_work(answer: Answer, revisions: Mapping[str, int], looks_at: Callable[[str], bool]) -> bool:
     """Whether the stored memberships that the run looks at differ from the answer, or are of other revisions, or would
-    differ at the next event."""
+    differ at the next event; or the answer is not known yet."""
+    if answer.lags:
+        return True
     held = {key: revision for key, revision in answer.memberships.items() if looks_at(key)}
     return held != {key: revisions[key] for key in answer.members} or any(map(looks_at, answer.differences))
 
