@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -86,7 +85,7 @@ def _mark(item: dict[str, Any]) -> tuple[Any, ...]:
 
 def _line(item: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(item, ensure_ascii=False), flush=True)
+        print(show.line(item), flush=True)
         return
     told = f" {item['reason']}" if item["reason"] else ""
     name = item["event"] or item["type"] or "?"

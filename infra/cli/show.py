@@ -13,12 +13,21 @@ console = Console()
 errors = Console(stderr=True)
 
 
+# JSON may hold these, but programs that cut text into lines by Unicode's rules would cut a row there
+_LINE_ENDS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\u0085\u2028\u2029"}
+
+
+def line(item: Any) -> str:
+    """One item as a line of NDJSON."""
+    return json.dumps(item, ensure_ascii=False).translate(_LINE_ENDS)
+
+
 def rows(items: Iterable[dict[str, Any]], columns: Sequence[str], *, as_json: bool, title: str = "") -> int:
     """Print items as a table with these columns, or as NDJSON. Answers how many there were."""
     count = 0
     if as_json:
         for item in items:
-            print(json.dumps(item, ensure_ascii=False))
+            print(line(item))
             count += 1
         return count
     table = Table(title=title or None, title_justify="left")

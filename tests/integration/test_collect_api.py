@@ -71,7 +71,7 @@ def test_the_path_of_a_single_call_decides_its_type(shared: World, path: str, ki
         ("POST", "/v1/nothing", 404),
         ("GET", "/", 404),
         ("POST", "/v1/batch/extra", 404),
-        ("POST", "/v1/pixel/nothing", 404),
+        ("POST", "/v1/pixel/nothing", 405),
         ("GET", "/v1/projects/a/b/settings", 404),
     ],
 )
@@ -256,6 +256,13 @@ def test_a_pixel_stores_its_event_and_is_an_image(shared: World, path: str) -> N
     (event,) = shared.events()[before:]
     assert event["type"] == path.rpartition("/")[2]
     assert "writeKey" not in event
+
+
+@pytest.mark.parametrize("path", ["/v1/pixel/nothing", "/pixel/v1/t/"])
+def test_a_pixel_of_any_address_is_an_image(shared: World, path: str) -> None:
+    reply = shared.send(path, method="GET", query="data=e30=")
+
+    assert (reply["statusCode"], reply["headers"]["content-type"]) == (200, "image/gif")
 
 
 BAD_PIXELS = {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hoso.collect.events import Frame
 from hoso.collect.intake import Sender, Taken, open_single, take
 from hoso.collect.parse import MAX_EVENTS, parse_batch
-from hoso.collect.scan import depth_of, find_events, holds_long_number
+from hoso.collect.scan import depth_of, find_events, holds_long_number, loads
 from hoso.model.errors import InvalidInput
 from hoso.model.record import Record, unpack
 from hoso.model.time import format_instant, parse_instant
@@ -198,3 +198,63 @@ def test_numbers_are_measured_outside_of_strings_only() -> None:
     assert holds_long_number(b'{"a":%s}' % (b"1" * 39))
     assert not holds_long_number(b'{"a":"%s","b":%s}' % (b"1" * 39, b"1" * 38))
     assert not holds_long_number(b'{"a":"\\"%s"}' % (b"1" * 39))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("18446744073709551615", 18446744073709551615),
+        ("18446744073709551616", "18446744073709551616"),
+        ("-12345678901234567890", "-12345678901234567890"),
+        ("98765432109876543210987654321098765432", "98765432109876543210987654321098765432"),
+        ("[98765432109876543210 , 1]", ["98765432109876543210", 1]),
+        ("98765432109876543210.5", 98765432109876543210.5),
+        ("98765432109876543210e2", 98765432109876543210e2),
+        ('"a \\" 98765432109876543210, b"', 'a " 98765432109876543210, b'),
+    ],
+)
+@pytest.mark.parametrize("blanks", ["", " " * 9_000])
+def test_s6_no_digit_of_an_integer_up_to_38_digits_is_lost(written: str, read: object, blanks: str) -> None:
+    event = json.dumps(track(properties={"v": "HERE"})).replace('"HERE"', written)
+    neighbour = json.dumps(track(messageId="n", properties={"pad": "x" * len(blanks)}))
+    body = f'{{"batch": [{neighbour},{blanks}{event}]}}'.encode()
+    kept = {one.message_id: one.body for record in records(taken(body)) for one in record.events}
+    assert kept["m"]["properties"]["v"] == read
+    assert set(kept) == {"m", "n"}
+
+
+def test_numbers_as_ids_that_differ_in_their_last_digit_are_two_people() -> None:
+    one, other = "98765432109876543210", "98765432109876543211"
+    body = json.dumps({"batch": [{"type": "page", "userId": int(one)}, {"type": "page", "userId": int(other)}]})
+    assert [tuple(record.hub) for record in records(taken(body.encode()))] == [("user_id", one), ("user_id", other)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[098765432109876543210]", b"[98765432109876543210 1]", b"{98765432109876543210 : 1}", b"[98765432109876543210"],
+)
+def test_text_that_is_no_json_does_not_become_json_by_its_numbers(text: bytes) -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        loads(text)
+
+
+@given(
+    st.recursive(
+        st.integers(-(10**37), 10**38 - 1) | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_integers_keep_all_their_digits_wherever_they_stand(value: Any) -> None:
+    text = json.dumps({"v": value}).encode()
+    assert json.loads(text) == {"v": value}
+    assert _digits(loads(text)) == _digits({"v": value})
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _digits(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_digits(inner) for inner in value]
+    return str(value) if isinstance(value, int) and not -(10**19) < value < 2**64 else value

@@ -144,7 +144,13 @@ def test_gender_words(word: object, said: str | None) -> None:
             ("450k", "450000", "VND"),
             ("450.00", "450", "VND"),
         ],
-        *[("1.234.567,50", "1234567.50", "VND"), ("-450.000", "-450000", "VND"), ("(450.000)", "-450000", "VND")],
+        *[
+            ("1.234.567,50", "1234567.50", "VND"),
+            ("1.234,567", "1234567", "VND"),
+            ("1,234.567", "1234567", "VND"),
+            ("-450.000", "-450000", "VND"),
+            ("(450.000)", "-450000", "VND"),
+        ],
         *[("€12,50", "12.50", "EUR"), ("$1,250.50", "1250.50", "USD"), ("1,234 USD", "1234", "USD")],
         (450000, "450000", "VND"),
     ],
@@ -233,6 +239,11 @@ def test_dots_count_for_nothing_at_google_only() -> None:
             *["Phường Xuân Hương - Đà Lạt", None],
             "Phường Xuân Hương - Đà Lạt",
         ),
+        # forms that ask for city and state get the province twice
+        ("Phường Thuận Hòa, TP Huế, Thừa Thiên Huế", "pre2025", "Phường Thuận Hòa", "Quận Phú Xuân", "Phường Phú Xuân"),
+        ("P. Bến Nghé, Quận 1, Hồ Chí Minh, TP. HCM", "pre2025", "Phường Bến Nghé", "Quận 1", "Phường Sài Gòn"),
+        ("Phường Sài Gòn, Hồ Chí Minh, Hồ Chí Minh", "2025", "Phường Sài Gòn", None, "Phường Sài Gòn"),
+        ("P. Lê Lợi, TP. Hưng Yên, Hưng Yên", "pre2025", "Phường Lê Lợi", "Thành phố Hưng Yên", "Phường Phố Hiến"),
         ("45 Lê Lợi, TX. Thuận An, Bình Dương", "pre2025", None, "Thành phố Thuận An", None),
     ],
 )

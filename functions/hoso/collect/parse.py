@@ -13,7 +13,16 @@ from typing import Any, cast
 
 import orjson
 
-from hoso.collect.scan import MAX_DIGITS, Layout, depth_of, find_events, holds_long_number, may_hold_long_number
+from hoso.collect.scan import (
+    MAX_DIGITS,
+    Layout,
+    depth_of,
+    find_events,
+    holds_integer_beyond_64_bits,
+    holds_long_number,
+    loads,
+    may_hold_long_number,
+)
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.record import MAX_DEPTH, nests_too_deep
@@ -79,16 +88,14 @@ def parse_batch(raw: bytes) -> Batch:
     if len(events) > MAX_EVENTS:
         raise InvalidInput(f"a batch holds at most {MAX_EVENTS} events", code="too_many_events")
     _check_envelope(envelope)
+    if may_hold_long_number(raw) and (holds_integer_beyond_64_bits(raw) or holds_long_number(raw)):
+        return _parse_each(raw)
     batch = Batch(envelope, events)
     if len(raw) <= FEW_KEYS_BYTES:
-        return _parse_each(raw) if may_hold_long_number(raw) else batch
+        return batch
     try:
         sizes = list(map(len, map(orjson.dumps, events)))
-        compact = sum(sizes) + len(events) - 1 + len(orjson.dumps({**envelope, "batch": []}))
     except TypeError:  # nested so deep that it cannot be written
-        return _parse_each(raw)
-    # text that is as long as its compact form lost no digits when it was parsed
-    if len(raw) != compact and may_hold_long_number(raw):
         return _parse_each(raw)
     _reject_large(raw, batch, sizes)
     return batch
@@ -186,7 +193,7 @@ def _fault(text: bytes, size: int) -> InvalidInput | None:
 def _loads(text: bytes) -> Any:
     """The parsed text. The parser stops at 1,024 levels by itself, without recursion into Python."""
     try:
-        return orjson.loads(text)
+        return loads(text)
     except orjson.JSONDecodeError as error:
         try:
             text.decode()

@@ -55,8 +55,8 @@ def find(path: str) -> Place | None:
         return Place("settings", "GET", key=unquote(key)) if key and "/" not in key else None
     for prefix in ("/v1/pixel/", "/pixel/v1/"):
         if path.startswith(prefix):
-            kind = _kind(path[len(prefix) :])
-            return Place("pixel", "GET", kind=kind) if kind else None
+            # a mail client gets its image whatever it asks for; without a type of ours the event must tell its own
+            return Place("pixel", "GET", kind=_kind(path[len(prefix) :]))
     for prefix in _JITSU:
         if path.startswith(prefix) and (kind := _kind(path[len(prefix) :])):
             return Place("event", kind=kind, jitsu=True)

@@ -17,6 +17,7 @@ import orjson
 from hoso.collect.intake import Hash
 from hoso.collect.plans import Plan
 from hoso.collect.replay import Opened, Replay, replay
+from hoso.collect.scan import loads
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identity_config import DEFAULT, IdentityConfig
@@ -113,7 +114,7 @@ def readable(payload: Any) -> Any:
     if not isinstance(payload, str):
         return payload
     try:
-        return orjson.loads(payload)
+        return loads(payload.encode("utf-8", "surrogatepass"))
     except orjson.JSONDecodeError:
         return payload
 

@@ -1,4 +1,4 @@
-"""Where the events of a batch begin and end in the raw text, how deep they nest, and which numbers are too long.
+"""Where the events of a batch begin and end in the raw text, how deep they nest, and which numbers are long.
 
 The quick way through collect parses a batch at once and needs none of this. This scanner serves the rest: it finds
 the events of a batch that a parser refuses, so that one bad event never costs its neighbours (reliability R8), and
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from hoso.model.errors import InvalidInput
 
@@ -21,8 +24,13 @@ _TOKEN = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _BETWEEN_KEY_AND_VALUE = re.compile(rb"\s*:\s*\Z")
+_LARGEST = b"18446744073709551615"
+"""The largest integer that the parser keeps; of a longer one only a double would be left."""
+_INTEGERS = re.compile(
+    _STRING + rb"|(?<![^\s,:\[])-?[1-9][0-9]{%d,}+(?=\s*(?:[,\]}]|\Z))" % (len(_LARGEST) - 1), re.DOTALL
+)
 _DIGITS_AS_ZERO = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_LONG_RUN = b"0" * (MAX_DIGITS + 1)
+_LONG_RUN = b"0" * len(_LARGEST)
 BLANKS = b" \t\r\n"
 """White space of JSON."""
 
@@ -101,13 +109,36 @@ def depth_of(raw: bytes) -> int:
 
 
 def may_hold_long_number(raw: bytes) -> bool:
-    """Whether a run of digits longer than ``MAX_DIGITS`` stands anywhere, also in strings. Fast."""
+    """Whether a run of digits stands anywhere, also in strings, that 64 bits may not hold. Fast."""
     return _LONG_RUN in raw.translate(_DIGITS_AS_ZERO)
+
+
+def loads(raw: bytes) -> Any:
+    """The parsed JSON text; an integer beyond 64 bits comes as the text of its digits (decision 0081).
+
+    >>> loads(b'{"card": 98765432109876543210, "n": 18446744073709551615}')
+    {'card': '98765432109876543210', 'n': 18446744073709551615}
+
+    Raises:
+        orjson.JSONDecodeError: it is none.
+    """
+    return orjson.loads(_INTEGERS.sub(_kept, raw) if may_hold_long_number(raw) else raw)
+
+
+def holds_integer_beyond_64_bits(raw: bytes) -> bool:
+    """Whether ``loads`` makes text of a number."""
+    return any(_kept(found) != found.group() for found in _INTEGERS.finditer(raw))
 
 
 def holds_long_number(raw: bytes) -> bool:
     """Whether a number of more than ``MAX_DIGITS`` digits in a row stands outside the strings."""
     return _LONG_NUMBER.search(_STRINGS.sub(b'""', raw)) is not None
+
+
+def _kept(found: re.Match[bytes]) -> bytes:
+    token = found.group()
+    is_kept = token.startswith(b'"') or (len(token) == len(_LARGEST) and token[0] != 45 and token <= _LARGEST)
+    return token if is_kept else b'"%s"' % token
 
 
 def _add(spans: list[Span], raw: bytes, start: int, end: int, depth: int, *, last: bool) -> None:

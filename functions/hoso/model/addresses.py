@@ -7,6 +7,7 @@ The text as it was written is kept in ``address_raw``; everything else is derive
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -33,6 +34,7 @@ _ABBREVIATIONS = (
 _BEFORE_UNIT = re.compile(
     r"(?<!\bthị)\s+(?=(?:Thành phố|Thị trấn|Thị xã|Quận|Phường|Huyện|Xã|Tỉnh|Đặc khu|Tp\.|tp\.|TP\.?)\s)", re.IGNORECASE
 )
+_KIND = re.compile(r"^(?:Thành phố|Thị trấn|Thị xã|Quận|Phường|Huyện|Xã|Tỉnh|Đặc khu)\s+", re.IGNORECASE)
 _SEPARATORS = re.compile(r"\s*[,;]\s*")
 _DASHES = re.compile(r"\s*[,;]\s*|\s+[-–]\s+")
 """Names have dashes too (Bà Rịa - Vũng Tàu), so addresses are read without and with them as separators."""
@@ -125,7 +127,7 @@ def _old(parts: Sequence[str], table: Units) -> _Reading | None:
     province = _at_end(parts, table.old_provinces)
     if province is None:
         return None
-    index, rest = province, list(parts[:-1])
+    index, rest = province, _without_repeats(parts, province, table.old_provinces, table.old_districts)
     held = {"province": table.old_provinces.units[index]}
     gone = key(held["province"].name)[1] not in table.provinces.by_key
     sure = 0.6 if gone else 0.3
@@ -152,14 +154,24 @@ def _new(parts: Sequence[str], table: Units) -> _Reading | None:
     province = _at_end(parts, table.provinces)
     if province is None:
         return None
-    rest = list(parts[:-1])
+    rest = _without_repeats(parts, province, table.provinces, table.wards)
     held = {"province": table.provinces.units[province]}
     ward = _at_end(rest, table.wards, province)
     if ward is None:
         return _Reading(NEW, held, rest, 0.4)
     said = key(rest[-1])[0]
     held["ward"] = table.wards.units[ward]
-    return _Reading(NEW, held, rest[:-1], 0.9 if said else 0.5)
+    # Thuận Hòa was a ward, Thuận Hóa is one: without marks they are the same
+    sure = (0.9 if said else 0.5) if _marks(rest[-1]) in ("", _marks(held["ward"].name)) else 0.42
+    return _Reading(NEW, held, rest[:-1], sure)
+
+
+def _without_repeats(parts: Sequence[str], province: int, provinces: Level, below: Level) -> list[str]:
+    """What stands before the province, without its name where forms repeat it as city ("TP Huế, Thừa Thiên Huế")."""
+    rest = list(parts[:-1])
+    while rest and _at_end(rest, provinces) == province and _at_end(rest, below, province) is None:
+        rest.pop()
+    return rest
 
 
 def _at_end(parts: Sequence[str], level: Level, *above: int) -> int | None:
@@ -180,9 +192,15 @@ def _at_end(parts: Sequence[str], level: Level, *above: int) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def _marks(text: str) -> str:
+    """The diacritics of a unit's name in an order that does not tell Hoà from Hòa; empty for a text without any."""
+    letters = unicodedata.normalize("NFD", _bare(text).casefold().replace("đ", "d\u0335"))
+    return "".join(sorted(letter for letter in letters if unicodedata.category(letter) == "Mn"))
+
+
 def _bare(name: str) -> str:
     """A unit's name without its kind."""
-    return re.sub(r"^(?:Thành phố|Thị trấn|Thị xã|Quận|Phường|Huyện|Xã|Tỉnh|Đặc khu)\s+", "", name)
+    return _KIND.sub("", name)
 
 
 def _below(level: Level, above: int) -> list[int]:

@@ -147,7 +147,9 @@ def _number(text: str, currency: str) -> Decimal | None:
         if marks.count(last) > 1:
             return None
         whole, _, part = text.rpartition(last)
-        return _join(whole, part)
+        # a currency without decimals has none of three digits: both kinds group
+        grouped = bool(currency) and decimals(currency) == 0 and len(part) == 3
+        return _join(text, "") if grouped else _join(whole, part)
     groups = text.split(last)
     if len(marks) > 1:
         return _join(text, "")

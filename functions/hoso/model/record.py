@@ -37,7 +37,8 @@ class Event(NamedTuple):
     ``name`` is the track call's event, or ``$page``, ``$screen``, ``$identify``, ``$group``, ``$alias``.
     ``ts`` is the corrected time, ``original_ts`` the client's own reading (None when it sent none): both UTC ms.
     ``ids`` are the event's identifiers beside its hub, normalised, as ``[type, value]`` pairs.
-    ``body`` is the event as it was sent, less the write key, with ``messageId`` filled in.
+    ``body`` is the event as it was sent, less the write key, with ``messageId`` filled in and integers of more than
+    64 bits as text.
     """
 
     message_id: str

@@ -55,7 +55,8 @@ def _create(request: Request) -> dict[str, Any]:
     try:
         enabled = here.control.get(here.workspace, KIND, asked.source).body.get("enabled")
     except NotFound as error:
-        raise NotFound("no such source", hint="make it first: PUT /v1/sources/{key}") from error
+        hint = "make it first: hoso keys create KEY, or PUT /v1/sources/{key}"
+        raise NotFound("no such source", hint=hint) from error
     if not enabled:
         raise Conflict("the source is switched off", hint="PUT /v1/sources/{key} with enabled true")
     name = import_id(here.workspace, asked.source, asked.digest, asked.mapping)

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 from zlib import error as zlib_error
 
-import orjson
-
 from hoso.collect.imports.rows import Json, Row
 from hoso.collect.imports.text import MAX_LINE, TRUNCATED
+from hoso.collect.scan import loads
 
 _MARKS = re.compile(r'[\\"{}\[\],]')
 _SHOWN = 8_000
@@ -40,7 +39,7 @@ class _Element:
         if size > MAX_LINE:
             return self._bad("line_too_long", f"an element has at most {MAX_LINE} characters", text)
         try:
-            data = orjson.loads(text.encode())
+            data = loads(text.encode())
         except (ValueError, UnicodeEncodeError):
             return self._bad("invalid_json", "the element is no JSON", text)
         if type(data) is not dict:

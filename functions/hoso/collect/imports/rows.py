@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import orjson
 
 from hoso.collect.imports.text import Line, ahead, begins_array, lines, texts
+from hoso.collect.scan import loads
 from hoso.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def ndjson_rows(found: Iterable[Line]) -> Iterator[Row]:
         if not text:
             continue
         try:
-            data = orjson.loads(text.encode())
+            data = loads(text.encode())
         except (ValueError, UnicodeEncodeError):
             yield _bad(line.number, "invalid_json", "the line is no JSON", text)
             continue

@@ -37,7 +37,7 @@ def facts(delivery: Delivery) -> list[Fact]:
 
 def _connect(envelope: Json) -> Fact:
     """A contact event of EventBridge. The number is there when the flow set it as an attribute or Connect tells it."""
-    detail = as_object(envelope.get("detail"))
+    detail = as_object(envelope.get("detail"), "detail")
     contact, kind = text_of(detail.get("contactId")), text_of(detail.get("eventType"))
     if not contact or not kind:
         raise InvalidInput("detail.contactId or detail.eventType is missing", code="missing_field")
@@ -65,7 +65,7 @@ def _connect(envelope: Json) -> Fact:
 
 
 def _own(told: Json, delivery_id: str) -> list[Fact]:
-    data, kind = as_object(told.get("data")), text_of(told.get("type"))
+    data, kind = as_object(told.get("data"), "data"), text_of(told.get("type"))
     call = text_of(data.get("call_id"))
     if not kind or not call:
         raise InvalidInput("type or data.call_id is missing", code="missing_field")

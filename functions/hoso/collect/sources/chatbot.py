@@ -22,8 +22,8 @@ _TRAITS = {"name": "name", "first_name": "firstName", "last_name": "lastName", "
 def facts(delivery: Delivery) -> list[Fact]:
     """One event of a conversation: ``type``, ``timestamp``, and ``data`` with ``user`` and the rest."""
     told = json_object(delivery.body)
-    kind, data = text_of(told.get("type")), as_object(told.get("data"))
-    user = as_object(data.get("user"))
+    kind, data = text_of(told.get("type")), as_object(told.get("data"), "data")
+    user = as_object(data.get("user"), "data.user")
     user_id, visitor = text_of(user.get("user_id")), text_of(user.get("anonymous_id"))
     bot, own = text_of(data.get("bot")) or delivery.source.key, text_of(user.get("id"))
     if not kind or not (own or user_id or visitor or user.get("email") or user.get("phone")):

@@ -55,7 +55,7 @@ def facts(delivery: Delivery) -> list[Fact | HosoError]:
     found: list[Fact | HosoError] = []
     for record in records:
         try:
-            found += record_facts(as_object(record))
+            found += record_facts(as_object(record, "a record"))
         except InvalidInput as error:
             found.append(error)
     return found
@@ -92,7 +92,7 @@ def record_facts(record: Mapping[str, Any]) -> Iterator[Fact]:
         return
     traits: Json = {trait: record[field] for field, trait in _TRAITS.items() if record.get(field) not in (None, _EMPTY)}
     extra = record.get("custom")
-    own = as_object(extra) if extra else {}
+    own = as_object(extra, "custom") if extra else {}
     others = without(record, *_TRAITS, *_IDS, *_OTHERS)
     yield Fact(identify({**others, **own, **traits}, who), key, name, at)
     said = record.get("consent_marketing")

@@ -114,7 +114,7 @@ def facts(delivery: Delivery) -> list[Fact | HosoError]:
     found: list[Fact | HosoError] = []
     for change in changes:
         try:
-            found += _facts_of(as_object(change), id_type)
+            found += _facts_of(as_object(change, "an event"), id_type)
         except InvalidInput as error:
             found.append(error)
     return found

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from hoso.collect.scan import holds_long_number, may_hold_long_number
+from hoso.collect.scan import holds_long_number, loads, may_hold_long_number
 from hoso.collect.sources.contract import Json
 from hoso.model.errors import InvalidInput
 from hoso.model.record import nests_too_deep
@@ -30,7 +30,7 @@ def json_value(body: bytes) -> Any:
     if may_hold_long_number(body) and holds_long_number(body):
         raise InvalidInput("a number has too many digits", code="number_too_long")
     try:
-        value = orjson.loads(body)
+        value = loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput("the body is not valid JSON", code="invalid_json") from error
     if nests_too_deep(value):
@@ -43,10 +43,10 @@ def json_object(body: bytes) -> Json:
     return as_object(json_value(body))
 
 
-def as_object(value: object) -> Json:
-    """The value, if it is an object. Raises ``InvalidInput``."""
+def as_object(value: object, name: str = "the body") -> Json:
+    """The value called ``name``, if it is an object. Raises ``InvalidInput``."""
     if type(value) is not dict:
-        raise InvalidInput("a JSON object is expected", code="invalid_json")
+        raise InvalidInput(f"{name} must be a JSON object", code="invalid_json")
     return cast("Json", value)
 
 

@@ -111,7 +111,7 @@ def _recipients(detail: Json, part: object, listed: str) -> list[str]:
 def _tags(detail: Json) -> Json | None:
     """The message's own tags, of each the first value."""
     tags = member(detail, "mail", "tags")
-    listed = {name: texts(values) for name, values in as_object(tags).items()} if tags else {}
+    listed = {name: texts(values) for name, values in as_object(tags, "tags").items()} if tags else {}
     return {name: values[0] for name, values in listed.items() if values and not name.startswith("ses:")} or None
 
 

@@ -49,7 +49,8 @@ def facts(delivery: Delivery) -> list[Fact]:
     sender, recipient = text_of(member(told, "sender", "id")), text_of(member(told, "recipient", "id"))
     follower = text_of(member(told, "follower", "id"))
     ours: str = delivery.source.settings.get("oa_id") or text_of(told.get("oa_id"))
-    by_us = event.startswith(_BY_US) or (ours and sender == ours)
+    # who wrote is told by the account's id where it is one of the two; the event's name is a guess
+    by_us = sender == ours if ours and ours in (sender, recipient) else event.startswith(_BY_US)
     user = follower or (recipient if by_us else sender)
     account = ours or (sender if by_us else recipient)
     if not event or not user:
