@@ -153,7 +153,12 @@ def _computed(title: str) -> Any:
 
 
 def _totals(items: Json) -> None:
-    _line("totals", ", ".join(f"{name} {value}" for name, value in items.items() if value not in (None, {}, 0)))
+    shown = {name: value for name, value in items.items() if value not in (None, {}, 0)}
+    for code, sums in shown.pop("currencies", {}).items():
+        shown |= {f"{name} {code}": amount for name, amount in sums.items() if amount}
+    if any(name.startswith("revenue ") for name in shown):  # by currency says it better than without one
+        shown = {name: value for name, value in shown.items() if name not in ("revenue", "total", "refunded")}
+    _line("totals", ", ".join(f"{name} {value}" for name, value in shown.items()))
 
 
 def _consent(items: Json) -> None:
