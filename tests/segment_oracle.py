@@ -185,7 +185,7 @@ def measure(rule, tz, events, as_of):
 
 def micro(value):
     scaled = float(value) * 1e6 + 0.5
-    return math.floor(scaled) if abs(scaled) < 1e30 else int(math.copysign(10**30, scaled))
+    return math.floor(scaled) if abs(scaled) < 1e30 else int(math.copysign(1e30, scaled))
 
 
 def numeric(found, rule, scale=lambda value: value):

@@ -11,7 +11,9 @@ from rich.progress import track
 
 from hoso.model.errors import InvalidInput
 from hoso.model.time import format_instant
+from hoso.segment.case_format import FORMAT
 from hoso.segment.cases import Outcome, run_live, run_sql
+from hoso.segment.values import parse_moment
 from infra.cli import segment_work, show
 from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, DataOption, JsonOption, UrlOption, connect
@@ -61,13 +63,14 @@ def test_file(
         raise CommandError("--engine is live or sql")
     outcomes: dict[str, Any] = {}
     wrong: list[str] = []
-    for vector in track(read_cases(file, "vectors"), "cases", console=show.errors, disable=json_, transient=True):
+    vectors = read_cases(file, "vectors", FORMAT)
+    for vector in track(vectors, "cases", console=show.errors, disable=json_, transient=True):
         try:
             outcome = run_live(vector) if engine == "live" else run_sql(vector)
-        except (InvalidInput, KeyError, TypeError) as error:
+        except InvalidInput as error:
             raise CommandError(f"case {vector.get('id')} is not a case: {error}") from error
         outcomes[outcome.id] = _shown(outcome, engine)
-        if not _as_expected(outcome, vector.get("expect") or {}):
+        if not _as_expected(outcome, vector.get("expect") or {}, engine):
             wrong.append(outcome.id)
     if json_:
         show.value(outcomes)
@@ -90,7 +93,13 @@ def _shown(outcome: Outcome, engine: str) -> dict[str, Any]:
     return shown
 
 
-def _as_expected(outcome: Outcome, expect: dict[str, Any]) -> bool:
-    if "error" in expect:
+def _as_expected(outcome: Outcome, expect: dict[str, Any], engine: str) -> bool:
+    if expect.get("error") is not None:
         return outcome.error is not None
-    return outcome.error is None and ("member" not in expect or outcome.member == expect["member"])
+    if outcome.error is not None:
+        return False
+    if "next_change" in expect and engine == "live":
+        wanted = expect["next_change"]
+        if outcome.next_change != (None if wanted is None else parse_moment(wanted)):
+            return False
+    return expect.get("member") is None or outcome.member == expect["member"]

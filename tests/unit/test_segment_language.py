@@ -55,6 +55,8 @@ def refused(body: Any) -> InvalidSegment:
         ({**EVENT, "op": "contains", "value": "x"}, "rule.event.op", "op"),
         ({**EVENT, "op": "is", "value": "3"}, "rule.event.value", "value"),
         ({**EVENT, "event": []}, "rule.event.event", "event"),
+        ({**EVENT, "event": [f"e{number}" for number in range(1_001)]}, "rule.event.event", "event"),
+        ({"kind": "has_id", "types": [f"t{number}" for number in range(1_001)]}, "rule.has_id.types", "types"),
         ({**EVENT, "event": ""}, "rule.event.event.0", "event"),
         ({**EVENT, "window": {}}, "rule.event.window", "window"),
         ({**EVENT, "window": {"lsat": "7d"}}, "rule.event.window", "window"),
@@ -79,6 +81,8 @@ def refused(body: Any) -> InvalidSegment:
         ({"kind": "consent", "purpose": "m", "state": ["yes"]}, "rule.consent.state.0", "state"),
         ({"kind": "score", "name": "x", "op": "is", "value": 1}, "rule.score.op", "op"),
         ({"kind": "geo", "trait": "g", "lat": 91, "lon": 0, "within_km": 1}, "rule.geo.lat", "lat"),
+        ({"kind": "geo", "trait": "g", "lat": 0, "lon": "0", "within_km": 1}, "rule.geo.lon", "lon"),
+        ({"kind": "split", "salt": "x", "from": True, "to": 50}, "rule.split.from", "from"),
         ({"kind": "split", "salt": "x", "from": 50, "to": 50}, "rule.split.value", "value"),
         ({"kind": "split", "salt": "x", "from": 0, "to": 0.001}, "rule.split.value", "value"),
         ({"kind": "not", "of": [TRAIT]}, "rule.not.of", "of"),
@@ -107,6 +111,19 @@ def test_a_fault_is_named_by_its_path(rule: Any, path: str, code: str) -> None:
 )
 def test_the_document_itself_is_checked(body: Any, code: str) -> None:
     assert refused(body).code == code
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {**EVENT, "event": [f"e{number}" for number in range(1_000)]},
+        {**SEQUENCE, "same": [f"properties.p{number}" for number in range(9)]},
+        {"kind": "has_id", "types": [f"t{number}" for number in range(1_000)]},
+        {"kind": "any", "of": [TRAIT] * 50},
+    ],
+)
+def test_what_reaches_a_limit_is_taken(rule: Any) -> None:
+    assert read_segment(document(rule)).rule.kind == rule["kind"]
 
 
 def test_all_faults_are_told_at_once() -> None:

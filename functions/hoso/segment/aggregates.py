@@ -13,7 +13,7 @@ from typing import Any, cast
 from hoso.segment.event_language import Active, Count, FirstLast, Measure, MostFrequent, Percentile
 from hoso.segment.meters import UNKNOWN
 from hoso.segment.operands import CHOICE, TIME_OPERATORS
-from hoso.segment.operators import compare_number, plain_test, timed_test
+from hoso.segment.operators import compare_double, compare_number, plain_test, timed_test
 from hoso.segment.values import millionths
 from hoso.segment.zones import NEVER, Zone, unit_index
 
@@ -55,7 +55,7 @@ def threshold(op: str | None, operand: Any) -> int:
 
 def compare_count(op: str | None, operand: Any) -> Callable[[float], bool]:
     """The comparison of a count; without an operator: at least one."""
-    return (lambda count: count > 0) if op is None else compare_number(op, operand)
+    return (lambda count: count > 0) if op is None else compare_double(op, operand)
 
 
 def compare_sum(op: str, operand: Any) -> Callable[[int], bool]:
@@ -130,7 +130,7 @@ def _number_aggregate(measure: Measure, op: str, operand: Any, zone: Zone) -> Ca
         return lambda entries: (
             bool(entries) and of_average(sum(millionths(entry[2]) for entry in entries), len(entries))
         )
-    compare = compare_number(op, operand)
+    compare = compare_double(op, operand)
     if measure.agg == "count":
         return lambda entries: compare(len(entries))
     if measure.agg == "unique":

@@ -8,13 +8,13 @@ from typing import Any
 
 from hoso.model.errors import InvalidInput
 from hoso.model.time import DAY_MS
+from hoso.segment.case_format import check_form
 from hoso.segment.check import InvalidSegment, check_references, read_segment
 from hoso.segment.language import Segment
 from hoso.segment.live import LiveRules, compile_live
 from hoso.segment.person import PersonState, RuleEvent, Score
 from hoso.segment.values import parse_moment
 
-FORMAT = "segment-vectors/1"
 HORIZON_MS = 400 * DAY_MS
 """How far ahead the next change is looked for."""
 
@@ -54,15 +54,16 @@ def read_case(vector: Mapping[str, Any]) -> Case:
         InvalidSegment: the document is refused.
         InvalidInput: the rest of the vector is not a case.
     """
+    check_form(vector)
     segment = read_segment(vector["segment"])
-    others = {key: read_segment(document) for key, document in vector.get("segments", {}).items()}
+    others = {key: read_segment(document) for key, document in _part(vector, "segments").items()}
     check_references(segment, others)
     return Case(
         vector["id"],
         segment,
         tuple(others.values()),
         read_person(vector["profile"]),
-        read_events(vector.get("events", [])),
+        read_events(vector.get("events") or []),
         _instant(vector["as_of"]),
     )
 
@@ -72,16 +73,16 @@ def read_person(profile: Mapping[str, Any]) -> PersonState:
     return PersonState(
         id=profile["id"],
         split_id=profile.get("split_id"),
-        traits=profile.get("traits", {}),
-        trait_since={name: _instant(since) for name, since in profile.get("trait_since", {}).items()},
-        identifiers=profile.get("identifiers", {}),
-        lists=profile.get("lists", ()),
-        consent=profile.get("consent", {}),
-        suppressed=profile.get("suppressed", ()),
+        traits=_part(profile, "traits"),
+        trait_since={name: _instant(since) for name, since in _part(profile, "trait_since").items()},
+        identifiers=_part(profile, "identifiers"),
+        lists=profile.get("lists") or (),
+        consent=_part(profile, "consent"),
+        suppressed=profile.get("suppressed") or (),
         scores={
-            name: Score(score["value"], _instant(score["at"])) for name, score in profile.get("scores", {}).items()
+            name: Score(score.get("value"), _instant(score["at"])) for name, score in _part(profile, "scores").items()
         },
-        deleted=profile.get("deleted", False),
+        deleted=profile.get("deleted") or False,
     )
 
 
@@ -90,7 +91,7 @@ def read_events(events: Sequence[Mapping[str, Any]]) -> tuple[RuleEvent, ...]:
     rows: list[RuleEvent] = []
     for event in events:
         instant = _instant(event["timestamp"])
-        received = _instant(event["received_at"]) if "received_at" in event else instant
+        received = instant if event.get("received_at") is None else _instant(event["received_at"])
         rows.append(RuleEvent(event["message_id"], event["event"], instant, received, dict(event)))
     kept: dict[str, RuleEvent] = {}
     for row in sorted(rows, key=lambda row: row.received_at):
@@ -140,6 +141,10 @@ def _next_change(rules: LiveRules, case: Case, member: bool) -> int | None:
             return moment
 
 
+def _part(owner: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return owner.get(name) or {}
+
+
 def _instant(text: Any) -> int:
     found = parse_moment(text) if isinstance(text, str) else None
     if found is None:
@@ -157,6 +162,9 @@ def run_sql(vector: Mapping[str, Any], connection: Any = None) -> Outcome:
         return Outcome(vector["id"], error=error.code)
     connection = connection or batch.connect()
     batch.create_tables(connection)
-    batch.fill_tables(connection, [case.person], ((case.person.id, event) for event in case.events))
+    try:
+        batch.fill_tables(connection, [case.person], ((case.person.id, event) for event in case.events))
+    except TypeError as error:  # halves of characters, which JSON can spell and no file or table can hold
+        raise InvalidInput("a text of the case is not Unicode", code="bad_case") from error
     found = batch.members(connection, case.segments, case.as_of, [case.segment.key])
     return Outcome(case.id, case.person.id in found[case.segment.key])

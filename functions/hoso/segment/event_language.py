@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from hoso.segment.operands import (
+    MAX_ENTRIES,
     UNSET,
     Operand,
     Operator,
@@ -58,7 +59,7 @@ def _elapsed(text: Any) -> str:
 
 def _number(value: Any) -> Any:
     if not is_number(value):
-        raise PydanticCustomError("value", "a finite number is needed")
+        raise PydanticCustomError("number", "a finite number is needed")
     return value
 
 
@@ -86,7 +87,7 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 EventNames = Annotated[
     tuple[Name, ...],
-    Field(min_length=1, max_length=100, strict=False),
+    Field(min_length=1, max_length=MAX_ENTRIES, strict=False),
     BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]

@@ -10,7 +10,9 @@ from typing import Any
 from hoso.model.time import DAY_MS
 from hoso.segment.meters import (
     CAP,
+    LONGEST_SINGLE,
     LONGEST_TEXT,
+    LONGEST_VALUE,
     NO_CUT,
     Fold,
     add_total,
@@ -24,6 +26,8 @@ from hoso.segment.values import millionths, number
 
 Where = Callable[[Mapping[str, Any]], bool]
 State = list[Any]
+WAITING_AT_LENGTH = 16
+"""So many entries stamped in the future may hold a long value."""
 _ts = itemgetter(0)
 
 
@@ -134,7 +138,7 @@ def first_meter(identity: str, where: Where | None, read: Callable[[RuleEvent], 
         if value is None:
             return
         held = states.get(identity)
-        found = [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value)]
+        found = [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value, LONGEST_SINGLE)]
         if held is None or found[:2] < held[:2]:
             states[identity] = found
 
@@ -151,7 +155,8 @@ def last_meter(identity: str, where: Where | None, read: Callable[[RuleEvent], A
         if value is None:
             return
         kept: list[list[Any]] = states.setdefault(identity, [])
-        insort(kept, [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value)], key=by_time)
+        longest = LONGEST_SINGLE if len(kept) < WAITING_AT_LENGTH else LONGEST_VALUE
+        insort(kept, [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value, longest)], key=by_time)
         past = bisect_right(kept, event.received_at, key=_ts)
         if past > 1:
             del kept[: past - 1]
@@ -166,7 +171,7 @@ def frequent_meter(identity: str, where: Where | None, read: Callable[[RuleEvent
     def fold(states: dict[str, Any], event: RuleEvent) -> None:
         if where is not None and not where(event.body):
             return
-        found = short_text(read(event))
+        found = short_text(read(event), LONGEST_VALUE)
         if found is None:
             return
         state = states.setdefault(identity, [{}, [], 0])

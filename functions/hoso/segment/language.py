@@ -28,6 +28,7 @@ from hoso.segment.event_language import (
     ZoneName,
 )
 from hoso.segment.operands import (
+    MAX_ENTRIES,
     NUMBER_OPERATORS,
     UNSET,
     Operand,
@@ -118,7 +119,7 @@ class Sequence(Model):
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS, strict=False)]
     window: Window | None = None
     within: ElapsedText | None = None
-    same: Annotated[tuple[Path, ...], Field(min_length=1, max_length=MAX_STEPS, strict=False)] | None = None
+    same: Annotated[tuple[Path, ...], Field(min_length=1, max_length=MAX_ENTRIES, strict=False)] | None = None
 
     @model_validator(mode="after")
     def _check_steps(self) -> Sequence:
@@ -166,7 +167,7 @@ class HasId(Model):
     """Has an identifier of one of these types."""
 
     kind: Literal["has_id"]
-    types: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    types: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_ENTRIES, strict=False)]
 
 
 class ScoreTest(Model):

@@ -17,7 +17,6 @@ from hoso.segment.aggregates import (
     aggregate,
     compare_average,
     compare_count,
-    compare_number,
     compare_sum,
     form_of,
     most_frequent,
@@ -29,6 +28,7 @@ from hoso.segment.event_language import MostFrequent, NumberMeasure
 from hoso.segment.filters import moves_with_time
 from hoso.segment.language import EventMeasure
 from hoso.segment.meters import CAP, NO_CUT, UNKNOWN, add_total
+from hoso.segment.operators import compare_double
 from hoso.segment.person import PersonState
 from hoso.segment.registry import Ref, Registry
 from hoso.segment.replay import replayed
@@ -63,7 +63,7 @@ def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
         return _frequent_leaf(registry.frequent(*what, of), measure.min_count, test)
     if measure.agg == "unique" and window.open_end:
         ref = registry.unique(*what, window.horizon_ms, of)
-        return _unique_leaf(ref, window, op, compare_number(op, rule.value))
+        return _unique_leaf(ref, window, op, compare_double(op, rule.value))
     ref = registry.entries(*what, window, path_of(measure), form_of(measure) or "")
     if measure.agg == "sum":
         return _sum_leaf(ref, window, compare_sum(op, rule.value), op)
@@ -216,7 +216,7 @@ def _spilled_sum(window: EventWindow, compare: Callable[[int], bool], op: str, f
 
 
 def _totals_leaf(ref: Ref, agg: str, op: str, operand: Any) -> Leaf:
-    of_sum, of_average, compare = compare_sum(op, operand), compare_average(op, operand), compare_number(op, operand)
+    of_sum, of_average, compare = compare_sum(op, operand), compare_average(op, operand), compare_double(op, operand)
 
     def holds(count: int, total: int, low: float | None, high: float | None) -> bool:
         if agg == "count":

@@ -39,7 +39,11 @@ SIGNATURE = "~"
 HELD = "!"
 """Key of the segments on which the engines did not agree about this person: the nightly answer stands."""
 LONGEST_TEXT = 64
+"""Characters of a text that is only compared with others: longer ones are kept as a hash."""
 LONGEST_VALUE = 256
+"""Characters of one of many kept values, and of a text whose occurrences are counted."""
+LONGEST_SINGLE = 4_096
+"""Characters of a value that a meter keeps alone: an address with all that campaigns append to it has room."""
 UNKNOWN = ["~"]
 """Stands for a value that is too large to keep."""
 
@@ -70,17 +74,17 @@ def pack_integer(value: int) -> int | str:
     return value if -(1 << 62) < value < 1 << 62 else str(value)
 
 
-def short_text(value: Any) -> str | None:
+def short_text(value: Any, longest: int = LONGEST_TEXT) -> str | None:
     """The text form, or a hash of a long one; equal exactly when the texts are."""
     form = text(value)
-    if form is None or len(form) <= LONGEST_TEXT:
+    if form is None or len(form) <= longest:
         return form
     return "\x01" + sha256(form.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def kept_value(value: Any) -> Any:
+def kept_value(value: Any, longest: int = LONGEST_VALUE) -> Any:
     """The value, or ``UNKNOWN`` when it is too large to keep."""
-    return value if len(repr(value)) <= LONGEST_VALUE else UNKNOWN
+    return value if len(repr(value)) <= longest else UNKNOWN
 
 
 def add_total(state: list[Any], amount: float) -> None:

@@ -71,6 +71,13 @@ def compare_number(op: str, operand: Any) -> Callable[[float], bool]:
     return lambda found: low <= found <= high
 
 
+def compare_double(op: str, operand: Any) -> Callable[[float], bool]:
+    """As ``compare_number``, with the numbers of the rule as doubles: a whole number of 64 bits may be none."""
+    if op in CHOICE or op == "between":
+        return compare_number(op, tuple(map(float, operand)))
+    return compare_number(op, float(operand))
+
+
 def equals(operand: Any, ignore_case: bool = False) -> ValueTest:
     """``is``: the type of the value in the rule decides the form that is compared."""
     if isinstance(operand, bool):
@@ -115,11 +122,7 @@ def _folded(value: str, ignore_case: bool) -> str:
 
 
 def _number_test(op: str, operand: Any) -> ValueTest:
-    if op == "between":
-        low, high = map(float, operand)
-        compare = compare_number(op, (low, high))
-    else:
-        compare = compare_number(op, float(operand))
+    compare = compare_double(op, operand)
 
     def test(value: Any) -> bool:
         found = number(value)

@@ -95,17 +95,20 @@ class Registry:
 
     def ends(self, kind: str, names: tuple[str, ...], where: Where | None, zone: Zone, of: str) -> Ref:
         """The first (``f``) or the last (``l``) value."""
-        test, read = self.filter(where, zone), _read(of, "raw") or _timestamp
+        test, read = self.filter(where, zone), _whole(of)
         make = folding.first_meter if kind == "f" else folding.last_meter
         return self._request(
-            (kind, *self._what(names, where, zone), of), names, lambda identity, _: make(identity, test, read), None
+            (kind, *self._what(names, where, zone), of, meters.LONGEST_SINGLE),
+            names,
+            lambda identity, _: make(identity, test, read),
+            None,
         )
 
     def frequent(self, names: tuple[str, ...], where: Where | None, zone: Zone, of: str) -> Ref:
         """How often each text form came, over all time."""
-        test, read = self.filter(where, zone), _read(of, "text") or _timestamp
+        test, read = self.filter(where, zone), _uncut(of)
         return self._request(
-            ("m", *self._what(names, where, zone), of),
+            ("m", *self._what(names, where, zone), of, meters.LONGEST_VALUE),
             names,
             lambda identity, _: folding.frequent_meter(identity, test, read),
             None,
@@ -186,6 +189,16 @@ def _read(of: str | None, form: str) -> Read | None:
     if form == "text":
         return lambda event: meters.short_text(at(event.body))
     return lambda event: meters.kept_value(at(event.body))
+
+
+def _uncut(of: str) -> Read:
+    """The value as it stands: the meter itself cuts what it keeps."""
+    at = getter(of)
+    return lambda event: at(event.body)
+
+
+def _whole(of: str) -> Read:
+    return _timestamp if of == "timestamp" else _uncut(of)
 
 
 def _timestamp(event: RuleEvent) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from hoso.segment.aggregates import Answer, aggregate, form_of, path_of
 from hoso.segment.event_language import Item, Prop, Where, WhereNot
@@ -128,14 +128,19 @@ class _Kept:
 def _rebuilt(paths: tuple[str, ...], values: list[Any]) -> _Body:
     body: _Body = {"\x00name": values[-1]}
     for path, value in zip(paths, values, strict=False):
-        if value is None:
-            continue
-        *parents, name = split_path(path)
-        inner = body
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner.setdefault(name, value)
+        if value is not None:
+            _place(body, split_path(path), value)
     return body
+
+
+def _place(body: _Body, names: tuple[str, ...], value: Any) -> None:
+    inner = body
+    for name in names[:-1]:
+        below = inner.setdefault(name, {})
+        if not isinstance(below, dict):  # a path that holds this one was too large to keep
+            return
+        inner = cast("_Body", below)
+    inner.setdefault(names[-1], value)
 
 
 def _paths(where: Where | None) -> set[str]:

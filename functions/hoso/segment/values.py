@@ -23,8 +23,8 @@ INSTANT_PATTERN = (
 )
 SECONDS_BELOW = 100_000_000_000
 """Integers below are Unix seconds, the others milliseconds."""
-MILLIONTHS_LIMIT = 10**30
-"""Sums clamp a single value here, so that every engine's integers hold a sum of them."""
+MILLIONTHS_LIMIT = int(1e30)
+"""Sums clamp a single value here, so that every engine's integers hold a sum of them: the double, to the digit."""
 
 _number = re.compile(NUMBER_PATTERN).fullmatch
 _day = re.compile(DAY_PATTERN).fullmatch
