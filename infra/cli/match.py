@@ -23,6 +23,7 @@ from hoso.unify.likeness.normalise import normalised
 from hoso.unify.likeness.records import Records, write_rows
 from infra.cli import show
 from infra.cli.connection import CommandError, JsonOption
+from infra.cli.csv_rows import strict_rows
 
 _STEPS = 30
 _MAX_FIELD = 131_072
@@ -88,7 +89,7 @@ def _read(file: Path, folder: Path, step: Any) -> tuple[list[str], Records, Colu
     try:
         with _open(file) as lines:
             csv.field_size_limit(_MAX_FIELD)  # one limit for the whole process: others set theirs
-            reader = csv.reader(lines)
+            reader = strict_rows(lines)
             header = next(reader, None)
             if header is None:
                 raise CommandError(f"{file} is empty")

@@ -108,6 +108,36 @@ def test_a_file_that_cannot_be_read_says_why_in_a_line(tmp_path: Path, name: str
     assert not (tmp_path / "c.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('1,"An\n2,b\n3,c\n', 2),
+        ('1,a\n2,"Bình\n3,"Chi"\n', 3),
+        ('1,a\n2,"Bình, phường ""3""\n\n5,e\n', 3),
+        ('"1","a\nb""\n",\n2,a "quoted" word\n3,"x\ny","open\n4,d\n', 7),
+        ('1,"An" Nguyen\n2,b\n', 2),
+        ('1,"' + "x" * 200_000 + "\n2,b\n", 2),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows_and_its_line_is_named(
+    tmp_path: Path, rows: str, line: int
+) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text("record_id,first_name\n" + rows)
+    done = RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c.csv")])
+    assert isinstance(done.exception, CommandError)
+    assert str(done.exception).startswith(f"line {line}: the quote")
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_quoted_values_may_hold_lines_delimiters_and_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text('record_id,first_name\n1,"An\nb, ""x"""\n2,5" a"b\n3,""\n')
+    done = RUNNER.invoke(app, ["match", str(file), "--out", str(tmp_path / "c.csv"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["records"] == 3
+
+
 def test_ragged_and_foreign_rows_do_no_harm(tmp_path: Path) -> None:
     rows = [
         ["record_id", "first_name", "email"],
