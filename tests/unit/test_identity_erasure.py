@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hoso.model.identifiers import DEFAULT, Identifier
-from hoso.unify.evidence import Cut, Erasure, Evidence, pair
+from hoso.unify.evidence import Cut, Erasure, Evidence, Probable, pair
 from hoso.unify.graph import resolve
 from tests.identity_table import MemoryDynamo
 from tests.people_in_memory import KillAt, Killed, dump, swept
@@ -197,6 +197,22 @@ def test_s59_what_came_later_to_an_erased_address_starts_without_the_past_of_its
     new = world.identities.load(world.identities.person_of(PHONE))
     assert set(new.identifiers) == {HOME, PHONE}
     assert "viewers" not in new.item.get("m", {})
+
+
+@pytest.mark.parametrize(("found_at", "joined"), [(ERASED_AT, False), (ERASED_AT + 1, True)])
+def test_r15_a_match_of_a_night_that_began_before_an_erasure_brings_nobody_back(found_at: int, joined: bool) -> None:
+    # given: somebody is erased while a night compares
+    match = Probable("likeness:1", START + found_at, AN, PHONE, 0.97)
+    _, world = shop()
+    world.identities.learn([Evidence("1", START, AN), Evidence("2", START, PHONE)])
+    erase(world, AN)
+    # when: the night tells its match afterwards
+    world.apply(match)
+    # then
+    people = world.identities.people_of([AN, PHONE])
+    assert (people[AN] == people[PHONE]) is joined
+    told = [Evidence("1", START, AN), Evidence("2", START, PHONE), Erasure("e", START + ERASED_AT, AN), match]
+    assert (len(resolve(told, DEFAULT).of[PHONE]) > 1) is joined
 
 
 def test_s59_a_number_that_a_crowd_shared_is_erased_with_all_its_links() -> None:

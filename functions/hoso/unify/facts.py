@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
-from hoso.unify.evidence import Apart, Block, Cut, Evidence, Pair, Probable, Restore, pair
+from hoso.unify.evidence import Apart, Block, Cut, Evidence, Operation, Pair, Probable, Restore, pair
 
 Beside = tuple[Identifier, Identifier, tuple[Identifier, ...]]
 """A link between two identifiers that stands only while these others are shared."""
@@ -121,6 +121,12 @@ def mark(facts: Facts, record: Cut | Restore | Apart | Probable | Block) -> None
             facts.probable[link] = max(record.score, facts.probable.get(link, record.score))
         else:
             facts.probable.pop(link, None)
+
+
+def is_outdated(record: Operation, erased: Mapping[Identifier, int]) -> bool:
+    """Whether a match was found before one of its ends was erased, and is told only now (R15): a night that began
+    earlier must not bring back who is gone."""
+    return isinstance(record, Probable) and any(record.ts <= erased.get(end, -inf) for end in (record.a, record.b))
 
 
 def named_by(told: Evidence, config: IdentityConfig) -> list[Identifier]:

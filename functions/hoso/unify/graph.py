@@ -15,7 +15,7 @@ from math import inf
 from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.model.names import names_contradict
 from hoso.unify.evidence import Erasure, Evidence, Operation, Pair, pair
-from hoso.unify.facts import Facts, mark, strip
+from hoso.unify.facts import Facts, is_outdated, mark, strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def gather(evidence: Iterable[Evidence | Operation], config: IdentityConfig) -> 
                     erased[gone] = max(told.ts, erased.get(gone, told.ts))
                 for link in [link for link in marks.probable if held & set(link)]:
                     del marks.probable[link]
-            else:
+            elif not is_outdated(told, erased):
                 mark(marks, told)
     return _facts(events, marks, erased, config)
 

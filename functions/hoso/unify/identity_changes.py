@@ -10,7 +10,7 @@ from typing import Any
 from hoso.model.identifiers import Identifier, IdentityConfig, ranked
 from hoso.platform.dynamo import Item
 from hoso.unify.evidence import Erasure, Evidence, Operation, Pair, pair
-from hoso.unify.facts import NAMES_KEPT, Facts, mark, strip
+from hoso.unify.facts import NAMES_KEPT, Facts, is_outdated, mark, strip
 from hoso.unify.graph import Clusters, anchor, cluster
 from hoso.unify.identity_component import Component
 from hoso.unify.identity_items import IdentityKeys, Known, weaker_last
@@ -76,7 +76,7 @@ def decide(
             forgotten |= {end for one in going & component.known.keys() for end in component.known[one].neighbours()}
             erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in going}
             gone |= going
-        else:
+        elif not is_outdated(record, erased):
             mark(facts, record)
     clusters = cluster(facts, config)
     change = difference(component, facts, clusters, erased, config, keys, dropped, gone)
