@@ -203,7 +203,7 @@ class World:
                         met.setdefault(end, []).append(item["ts"])
             elif op == "probable" and number not in self.forgotten:
                 link = both(item["a"], item["b"], self.config)
-                if link is not None:
+                if link is not None and not any(self.is_erased(end, item["ts"]) for end in link):
                     probable[link] = max(item["score"], probable.get(link, 0))
             elif op in ("cut", "restore", "apart"):
                 for one, other in item["links"]:

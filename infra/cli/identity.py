@@ -13,7 +13,7 @@ from rich.progress import track
 
 from hoso.model.errors import InvalidInput
 from hoso.platform.aws import client
-from hoso.unify.try_scenarios import parse_scenario
+from hoso.unify.try_scenarios import Scenario, parse_scenario
 from infra.cli import identity_rules, identity_switch, show
 from infra.cli.cases import read_cases
 from infra.cli.connection import CommandError, JsonOption
@@ -47,14 +47,9 @@ def try_file(
         raise CommandError(f"--order is one of {', '.join(ORDERS)}")
     outcomes: dict[str, Any] = {}
     wrong: list[str] = []
-    documents = read_cases(file, "scenarios")
+    scenarios = _read(file)
     with _tables() as dynamo:
-        for document in track(documents, "scenarios", console=show.errors, disable=json_, transient=True):
-            try:
-                scenario = parse_scenario(document)
-            except (InvalidInput, KeyError, TypeError, ValueError) as error:
-                raise CommandError(f"scenario {document.get('id')}: {error}") from error
-            expect: dict[str, Any] = document.get("expect") or {}
+        for scenario, expect in track(scenarios, "scenarios", console=show.errors, disable=json_, transient=True):
             _empty(dynamo)
             found = run_scenario(dynamo, scenario, expect, order, workers, seed)
             outcomes[scenario.id] = found
@@ -79,6 +74,21 @@ def try_file(
         show.console.print(f"{len(outcomes)} scenarios, {len(wrong)} differ from their expectation")
     if wrong:
         raise typer.Exit(1)
+
+
+def _read(file: Path) -> list[tuple[Scenario, dict[str, Any]]]:
+    """The scenarios of a file, each with its expectation. Raises ``CommandError``, before anything runs."""
+    found: dict[str, tuple[Scenario, dict[str, Any]]] = {}
+    for place, document in enumerate(read_cases(file, "scenarios"), 1):
+        name = document.get("id") or f"number {place}"
+        try:
+            scenario = parse_scenario({**document, "id": name})
+        except InvalidInput as error:
+            raise CommandError(f"scenario {name}: {error.message}") from error
+        if scenario.id in found:
+            raise CommandError(f"two scenarios are called {scenario.id}")
+        found[scenario.id] = scenario, document.get("expect") or {}
+    return list(found.values())
 
 
 def _agrees(found: dict[str, Any], expect: dict[str, Any], *, in_order: bool) -> bool:

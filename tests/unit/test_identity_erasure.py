@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hoso.model.identifiers import DEFAULT, Identifier
-from hoso.unify.evidence import Cut, Erasure, Evidence, Probable, pair
+from hoso.unify.evidence import Cut, Erasure, Evidence, Probable, Restore, pair
 from hoso.unify.graph import resolve
 from tests.identity_table import MemoryDynamo
 from tests.people_in_memory import KillAt, Killed, dump, swept
@@ -213,6 +213,31 @@ def test_r15_a_match_of_a_night_that_began_before_an_erasure_brings_nobody_back(
     assert (people[AN] == people[PHONE]) is joined
     told = [Evidence("1", START, AN), Evidence("2", START, PHONE), Erasure("e", START + ERASED_AT, AN), match]
     assert (len(resolve(told, DEFAULT).of[PHONE]) > 1) is joined
+
+
+def test_r15_what_a_cut_had_kept_apart_is_erased_too_and_a_later_event_starts_afresh() -> None:
+    # given: a cut between two, and matches and links of before the erasure of one of them
+    link = pair(AN, BROWSER)
+    steps = [
+        Evidence("1", START, AN, [BROWSER]),
+        Probable("likeness:1", START, AN, PHONE, 0.97),
+        Evidence("2", START, PHONE),
+        Cut("c1", START + 10, [link, pair(AN, PHONE)]),
+        Erasure("e", START + ERASED_AT, AN),
+        Evidence("3", START + ERASED_AT + 500, AN, [BROWSER]),
+        Restore("r", START + ERASED_AT + 600, [link, pair(AN, PHONE)]),
+    ]
+    _, world = shop()
+    # when
+    for step in steps:
+        if isinstance(step, Evidence):
+            world.identities.learn([step])
+        else:
+            world.apply(step)
+    # then: the link of the later event stands, the match of before is gone
+    people = world.identities.people_of([AN, BROWSER, PHONE])
+    assert people[AN] == people[BROWSER] != people[PHONE]
+    assert resolve(steps, DEFAULT).of[AN] == {AN, BROWSER}
 
 
 def test_s59_a_number_that_a_crowd_shared_is_erased_with_all_its_links() -> None:

@@ -79,6 +79,17 @@ def test_r2_the_workspace_blocks_values_of_its_own() -> None:
     assert normalise("user_id", "QA-user", config) == "QA-user"
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("phone", "+84 901 234 567"), ("phone", "901234567"), ("email", "HELLO@shop.VN "), ("email", "Hello@Shop.vn")],
+)
+def test_r2_a_blocked_address_or_number_is_blocked_in_every_spelling(kind: str, value: str) -> None:
+    config = IdentityConfig.parse({"base": "default", "blocked": ["Hello@Shop.vn", "0901 234 567", "qa-20230101"]})
+    assert normalise(kind, value, config) is None
+    assert config.retired(kind, normalise(kind, value) or "")
+    assert normalise("phone", "+20230101", config) == "+20230101"
+
+
 def of(event: dict[str, Any], config: IdentityConfig = DEFAULT) -> list[str]:
     return [str(found) for found in extract(event, config)]
 

@@ -7,13 +7,12 @@ regular expression unless a value needs one, and no exception for whatever JSON 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+from hoso.model.contact_forms import email_form, phone_form
 from hoso.model.identity_config import DEFAULT, GRAPH_LINKING, STANDARD, IdentityConfig, TypeRule
-from hoso.model.phone import HOME, is_hotline, vietnamese
 
 __all__ = [
     "DEFAULT",
@@ -36,16 +35,9 @@ _BLOCKED_WORDS = frozenset(
         *("not-specified", "[object object]", "true", "false"),
     ]
 )
-_BLOCKED_EMAILS = frozenset({"test@test.com", "a@a.com", "none@none.com", "noemail@noemail.com"})
-_BLOCKED_MAILBOXES = ("noreply@", "no-reply@", "donotreply@")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
-_NO_DIGITS = re.compile(r"[^0-9]+")
-_TRUNK_ZERO = re.compile(r"^(\s*(?:\+|00)(?!39)\d{1,3}\s*)\(0\)")
-"""As in +44 (0)20: never dialled from abroad, except in Italy."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._:=~-]{1,128}")
 """An opaque name that a shop's door gives to who opted in: no picture, no vector of a face, no list of numbers."""
-_TWO_DIGIT_COUNTRIES = re.compile(r"20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 EXTERNAL_TYPES = {
@@ -119,14 +111,14 @@ def normalise(kind: str, value: object, config: IdentityConfig = DEFAULT) -> str
     if text is None:
         return None
     if kind == "email":
-        clean = _email(text)
+        clean = email_form(text)
     elif kind == "phone":
-        clean = _phone(text)
+        clean = phone_form(text)
     elif kind == "presence_token":
         clean = text if _TOKEN.fullmatch(text) else None
     else:
         clean = text
-    if config.blocked and (clean in config.blocked or text in config.blocked):
+    if config.blocked and (clean in config.blocked_forms or text in config.blocked_forms):
         return None
     return clean
 
@@ -271,44 +263,6 @@ def _filler(anonymous: object, event: Json) -> bool:
     if type(source) is str and source and anonymous.startswith(source + "-"):
         return True
     return anonymous == event.get("messageId")
-
-
-def _email(text: str) -> str | None:
-    clean = text.lower()
-    if clean in _BLOCKED_EMAILS or clean.startswith(_BLOCKED_MAILBOXES) or not _EMAIL.fullmatch(clean):
-        return None
-    return clean
-
-
-@lru_cache(maxsize=4_096)
-def _phone(text: str) -> str | None:
-    """R1 and R2. Vietnamese notations, pre-2018 prefixes and numbers without their zero included, become one (0015)."""
-    digits = (vietnamese(text) or _by_rule(text))[1:]
-    national = digits[_country_length(digits) :]
-    if not 8 <= len(digits) <= 15 or len(set(national)) == 1 or digits.endswith("123456789") or is_hotline(text):
-        return None
-    return "+" + digits
-
-
-def _by_rule(text: str) -> str:
-    """R1 for what is no Vietnamese number: ``00`` is ``+``, a leading zero is the home country, bare digits get a +."""
-    plain = _TRUNK_ZERO.sub(r"\1", text if text.isascii() else unicodedata.normalize("NFKC", text))
-    digits = _NO_DIGITS.sub("", plain)
-    if "+" not in plain[: plain.find(digits[:1])]:
-        if digits.startswith("00"):
-            digits = digits[2:]
-        elif digits.startswith("0"):
-            digits = HOME + digits[1:]
-    if digits.startswith(HOME + "0"):  # "+84 (0) 901 ...": the trunk zero is no part of E.164
-        digits = HOME + digits[3:]
-    return "+" + digits
-
-
-def _country_length(digits: str) -> int:
-    """How many digits the country code has (ITU-T E.164 assigned codes)."""
-    if digits[:1] in ("1", "7"):
-        return 1
-    return 2 if _TWO_DIGIT_COUNTRIES.match(digits) else 3
 
 
 @lru_cache(maxsize=8_192)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import orjson
 
+from hoso.model.contact_forms import contact_forms
 from hoso.model.errors import InvalidInput
 from hoso.model.time import DAY_MS
 
@@ -68,12 +69,18 @@ class IdentityConfig:
 
     def retired(self, kind: str, value: str) -> bool:
         """Whether a stored identifier is none under these rules: its type was taken out, or its value blocked (R2)."""
-        return kind not in self.types or value in self.blocked
+        return kind not in self.types or value in self.blocked_forms
 
     @cached_property
     def unique_types(self) -> frozenset[str]:
         """Types of limit 1, with or without a window (R4, R9)."""
         return frozenset(name for name, rule in self.types.items() if rule.limit == 1)
+
+    @cached_property
+    def blocked_forms(self) -> frozenset[str]:
+        """The workspace's blocked values, and what those that are an address or a number are normalised to: they are
+        blocked in every spelling and notation (R1, R2)."""
+        return self.blocked.union(*map(contact_forms, self.blocked))
 
     @cached_property
     def keeps_anonymous_ids(self) -> bool:
@@ -218,7 +225,9 @@ def _count(member: str, given: object) -> int:
 
 
 def _blocked(given: Any) -> frozenset[str]:
-    if isinstance(given, str) or not all(isinstance(value, str) for value in given):
+    if not isinstance(given, list | tuple | frozenset) or not all(
+        isinstance(value, str) for value in cast("list[object]", given)
+    ):
         raise _invalid("blocked is a list of texts")
     return frozenset(value.strip() for value in cast("list[str]", given))
 

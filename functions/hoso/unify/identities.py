@@ -253,13 +253,14 @@ class Identities:
         cause = cause or Cause.of(told, records, note)
         unfinished: str | None = None
         through = not told and all(isinstance(record, Cut | Erasure | Block) for record in records)
+        erases = any(isinstance(record, Erasure) for record in records)
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(random.uniform(0, _BASE_DELAY_S * 2**attempt))  # noqa: S311  jitter needs no secrecy
             try:
                 if unfinished is not None:
                     self._writer.finish(unfinished)
-                component = self._reader.read(seeds, through=through)
+                component = self._reader.read(seeds, through=through, cut=through and erases)
                 change = decide(component, told, records, self.config, self.keys)
                 if change and self._has_sides():
                     keep_sides(component, change, self._first_events)

@@ -73,7 +73,8 @@ def decide(
         if isinstance(record, Erasure):
             going = cluster(facts, config).of.get(record.of, frozenset({record.of}))
             forgotten |= _erase(facts, going, record.ts)
-            forgotten |= {end for one in going & component.known.keys() for end in component.known[one].neighbours()}
+            known = [component.known[one] for one in going & component.known.keys()]
+            forgotten |= {end for one in known for end in one.neighbours(cut=True)}
             erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in going}
             gone |= going
         elif not is_outdated(record, erased):

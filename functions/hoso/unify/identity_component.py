@@ -32,12 +32,14 @@ class Unfinished(Exception):
 @dataclass(slots=True)
 class Component:
     """A component as stored: ``known`` per identifier, ``people`` per profile id (None: no item yet), ``members``
-    per profile id. ``through``: it was read beyond shared values too, so that they can be judged anew."""
+    per profile id. ``through``: it was read beyond shared values too, so that they can be judged anew; ``cut``: beyond
+    cut links too, so that what they rest on can be erased."""
 
     known: dict[Identifier, Known] = field(default_factory=dict[Identifier, Known])
     people: dict[str, Item | None] = field(default_factory=dict[str, Item | None])
     members: dict[str, list[Identifier]] = field(default_factory=dict[str, list[Identifier]])
     through: bool = False
+    cut: bool = False
 
     def ends_at(self, known: Known) -> bool:
         """Whether the component does not go on beyond an identifier: a shared value's links join nobody."""
@@ -93,15 +95,16 @@ class ComponentReader:
         self._table = table
         self._keys = keys
 
-    def read(self, seeds: Iterable[Identifier], *, through: bool = False) -> Component:
-        """The components of these identifiers, as one; ``through`` shared values too, where all their links are kept.
+    def read(self, seeds: Iterable[Identifier], *, through: bool = False, cut: bool = False) -> Component:
+        """The components of these identifiers, as one; ``through`` shared values too, where all their links are kept,
+        and beyond ``cut`` links.
 
         Raises:
             TooLarge: over ``MAX_IDENTIFIERS`` or ``MAX_PEOPLE``.
             Unfinished: a move of identifiers has to be finished first.
             Conflict: the component changed while it was read.
         """
-        found = Component(through=through)
+        found = Component(through=through, cut=cut)
         queue = set(seeds)
         while queue:
             added = self._add_people(found, self._identifiers(queue))
@@ -141,7 +144,7 @@ class ComponentReader:
         """Identifiers next to these that are not in the component yet. A shared one is part of it, as its links count,
         but the component does not go on beyond it: its links join nobody."""
         open_ends = [one for one in added if not found.ends_at(found.known[one])]
-        near = {end for one in open_ends for end in found.known[one].neighbours()}
+        near = {end for one in open_ends for end in found.known[one].neighbours(cut=found.cut)}
         listed = {
             read_identifier(text)
             for item in (found.people[found.pid_of(one, self._keys)] for one in open_ends)
@@ -149,7 +152,7 @@ class ComponentReader:
         }
         near -= found.known.keys()
         for one, item in self._identifiers(listed - near - found.known.keys()).items():
-            ends = Known.of(item).neighbours() & found.known.keys()
+            ends = Known.of(item).neighbours(cut=found.cut) & found.known.keys()
             if any(not found.ends_at(found.known[end]) for end in ends):
                 near.add(one)
         return near

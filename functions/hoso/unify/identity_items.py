@@ -125,10 +125,11 @@ class Known:
             return SHARED
         return DISPUTED if self.disputed else SHARED_WHOLE
 
-    def neighbours(self) -> set[Identifier]:
-        """The stronger identifiers that this one has a link of any kind with, cut ones left out."""
+    def neighbours(self, *, cut: bool = False) -> set[Identifier]:
+        """The stronger identifiers that this one has a link of any kind with; ``cut``: those of cut links too."""
         passed = {end for strong, others in self.beside for end in (strong, *others)}
-        return ({*self.links, *self.aliases, *self.probable} - self.cuts) | passed
+        linked = {*self.links, *self.aliases, *self.probable}
+        return (linked if cut else linked - self.cuts) | passed
 
 
 class IdentityKeys:
