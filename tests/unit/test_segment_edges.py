@@ -73,6 +73,30 @@ def test_both_engines_say_the_same_at_the_edges(
     assert run_sql(case(rule, *values), database).member is member
 
 
+@pytest.mark.parametrize("agg", ["first", "last"])
+@pytest.mark.parametrize("window", [None, {"from": "1900-01-01"}, {"calendar": "year", "back": 70, "count": 60}])
+@pytest.mark.parametrize(
+    ("op", "value", "member"),
+    [
+        ("before", "1971-01-06", True),
+        ("after", "1971-01-05", False),
+        ("on", "1971-01-05", True),
+        ("older_than", "37d", True),
+        ("in_next", "1y", False),
+        ("anniversary", {"from": 44, "to": 44}, True),
+    ],
+)
+def test_an_event_of_a_clock_that_lost_the_year_keeps_its_instant(
+    op: str, value: Any, member: bool, window: Any, agg: str, database: Any
+) -> None:
+    rule = {"measure": {"agg": agg, "of": "timestamp"}, "op": op, "value": value, "window": window}
+    vector = case(rule, 1)
+    vector["events"][0]["timestamp"] = "1971-01-05T12:00:00Z"
+
+    assert run_live(vector).member is member
+    assert run_sql(vector, database).member is member
+
+
 def test_a_path_and_one_below_it_are_kept_side_by_side() -> None:
     """A filter that time moves keeps events by path; the outer value here is too large to keep."""
     below = {"kind": "prop", "path": "properties.v.at", "op": "in_last", "value": "1d"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from hoso.segment.event_language import Active, Count, FirstLast, Measure, MostFrequent, Percentile
+from hoso.segment.language import EventMeasure
 from hoso.segment.meters import UNKNOWN
 from hoso.segment.operands import CHOICE, TIME_OPERATORS
 from hoso.segment.operators import compare_double, compare_number, plain_test, timed_test
@@ -74,26 +75,33 @@ def compare_average(op: str, operand: Any) -> Callable[[int, int], bool]:
     return lambda total, count: compare_number(op, bound * count)(total)
 
 
-def value_test(op: str, operand: Any, ignore_case: bool, zone: Zone) -> Callable[[Any, int], Answer]:
+def value_test(rule: EventMeasure, op: str, zone: Zone) -> Callable[[Any, int], Answer]:
     """Any operator on a value that may be missing (None) or too large to keep (``UNKNOWN``)."""
+    operand, ignore_case = rule.value, rule.ignore_case
     if op in TIME_OPERATORS:
-        timed = timed_test(op, operand, zone)
+        timed = timed_test(op, operand, zone, moments=reads_moments(rule.measure))
         return lambda value, as_of: timed(value, as_of) if value != UNKNOWN else (None, NEVER)
     test = plain_test(op, operand, ignore_case)
     presence = op in ("exists", "missing")
     return lambda value, _as_of: (test(value) if presence or value != UNKNOWN else None, NEVER)
 
 
-def aggregate(measure: Measure, op: str, operand: Any, ignore_case: bool, zone: Zone) -> Aggregate:
+def reads_moments(measure: Measure) -> bool:
+    """Whether the value is the instant of the first or last event, in milliseconds even where it is small."""
+    return isinstance(measure, FirstLast) and measure.of == "timestamp"
+
+
+def aggregate(rule: EventMeasure, op: str, zone: Zone) -> Aggregate:
     """The comparison of a measure over entries."""
+    measure = rule.measure
     if isinstance(measure, (FirstLast, MostFrequent)):
-        test = value_test(op, operand, ignore_case, zone)
+        test = value_test(rule, op, zone)
         if isinstance(measure, FirstLast):
             place = 0 if measure.agg == "first" else -1
             return lambda entries, as_of: test(entries[place][2] if entries else None, as_of)
         least = measure.min_count
         return lambda entries, as_of: test(most_frequent(Counter(entry[2] for entry in entries), least), as_of)
-    compare = _number_aggregate(measure, op, operand, zone)
+    compare = _number_aggregate(measure, op, rule.value, zone)
     return lambda entries, _as_of: (compare(entries), NEVER)
 
 

@@ -54,12 +54,12 @@ def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
     if ever and isinstance(measure, NumberMeasure):
         return _totals_leaf(registry.totals(*what, of), measure.agg, op, rule.value)
     if measure.agg == "last" and window.open_end:
-        test = value_test(op, rule.value, rule.ignore_case, zone)
+        test = value_test(rule, op, zone)
         return _last_leaf(registry.ends("l", *what, of), window, test)
     if measure.agg == "first" and ever:
-        return _first_leaf(registry.ends("f", *what, of), value_test(op, rule.value, rule.ignore_case, zone))
+        return _first_leaf(registry.ends("f", *what, of), value_test(rule, op, zone))
     if isinstance(measure, MostFrequent) and ever:
-        test = value_test(op, rule.value, rule.ignore_case, zone)
+        test = value_test(rule, op, zone)
         return _frequent_leaf(registry.frequent(*what, of), measure.min_count, test)
     if measure.agg == "unique" and window.open_end:
         ref = registry.unique(*what, window.horizon_ms, of)
@@ -67,7 +67,7 @@ def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
     ref = registry.entries(*what, window, path_of(measure), form_of(measure) or "")
     if measure.agg == "sum":
         return _sum_leaf(ref, window, compare_sum(op, rule.value), op)
-    return _entries_leaf(ref, window, aggregate(measure, op, rule.value, rule.ignore_case, zone), None)
+    return _entries_leaf(ref, window, aggregate(rule, op, zone), None)
 
 
 def _count_leaf(rule: EventMeasure, zone: Zone, window: EventWindow, registry: Registry) -> Leaf:

@@ -10,7 +10,16 @@ from typing import Any, cast
 
 from hoso.segment.operands import CHOICE, LIST_TESTS, ORDER, SIZE_TESTS, TEXT_TESTS, day_range_of
 from hoso.segment.timing import Anniversary, TimeTest, time_test
-from hoso.segment.values import boolean, fold_case, instant, local_month_day, matches_pattern, number, text
+from hoso.segment.values import (
+    boolean,
+    fold_case,
+    instant,
+    local_month_day,
+    matches_pattern,
+    month_day_at,
+    number,
+    text,
+)
 from hoso.segment.zones import NEVER, Zone
 
 ValueTest = Callable[[Any], bool]
@@ -43,11 +52,19 @@ def plain_test(op: str, operand: Any, ignore_case: bool) -> ValueTest:
     raise ValueError(f"{op} looks at time")
 
 
-def timed_test(op: str, operand: Any, zone: Zone) -> TimedTest:
-    """The test of an operator that looks at time."""
+def timed_test(op: str, operand: Any, zone: Zone, *, moments: bool = False) -> TimedTest:
+    """The test of an operator that looks at time.
+
+    ``moments``: the values are instants in milliseconds already, not numbers that are seconds when they are small.
+    """
+    read = _as_it_is if moments else instant
     if op == "anniversary":
-        return _anniversary_test(Anniversary(zone, *day_range_of(operand)), zone)
-    return _range_test(time_test(op, operand, zone), zone)
+        return _anniversary_test(Anniversary(zone, *day_range_of(operand)), zone, moments)
+    return _range_test(time_test(op, operand, zone), zone, read)
+
+
+def _as_it_is(value: Any, zone: Zone) -> int | None:  # noqa: ARG001  read like a value of an event
+    return value
 
 
 def compare_number(op: str, operand: Any) -> Callable[[float], bool]:
@@ -188,9 +205,9 @@ def _size_test(op: str, operand: int) -> ValueTest:
     return test
 
 
-def _range_test(time: TimeTest, zone: Zone) -> TimedTest:
+def _range_test(time: TimeTest, zone: Zone, read: Callable[[Any, Zone], int | None]) -> TimedTest:
     def test(value: Any, as_of: int) -> tuple[bool, int]:
-        moment = instant(value, zone)
+        moment = read(value, zone)
         if moment is None:
             return False, NEVER
         low, high = time.bounds(as_of)
@@ -203,9 +220,11 @@ def _range_test(time: TimeTest, zone: Zone) -> TimedTest:
     return test
 
 
-def _anniversary_test(anniversary: Anniversary, zone: Zone) -> TimedTest:
+def _anniversary_test(anniversary: Anniversary, zone: Zone, moments: bool) -> TimedTest:
+    read = month_day_at if moments else local_month_day
+
     def test(value: Any, as_of: int) -> tuple[bool, int]:
-        found = local_month_day(value, zone)
+        found = read(value, zone)
         if found is None:
             return False, NEVER
         edges = [edge for edge in anniversary.edges(found, as_of) if edge > as_of]

@@ -34,7 +34,7 @@ def replayed(
     ref = registry.projected(rule.event, paths, window)
     fits = timed_filter(rule.where, zone)
     read = _reader(of, form_of(measure))
-    answer = aggregate(measure, rule.op, rule.value, rule.ignore_case, zone) if rule.op is not None else None
+    answer = aggregate(rule, rule.op, zone) if rule.op is not None else None
 
     def leaf(person: PersonState, as_of: int) -> Answer:
         kept = _Kept(person.meters.get(ref.id), paths, window, as_of)

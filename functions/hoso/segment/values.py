@@ -157,15 +157,20 @@ def parse_moment(spelt: str, *, offset_needed: bool = False) -> int | None:
 
 def local_month_day(value: Any, zone: Zone) -> tuple[int, int] | None:
     """Month and day of a value's local day, for anniversaries."""
-    if type(value) is str and len(value) == 10:
-        day = parse_day(value)
-    else:
-        moment = instant(value, zone)
-        if moment is None or not zone.day_start(FIRST_DAY) <= moment < zone.day_start(DAY_AFTER_LAST):
-            return None
-        day = zone.clock_day(moment)
-    if day is None:
+    if type(value) is not str or len(value) != 10:
+        return month_day_at(instant(value, zone), zone)
+    day = parse_day(value)
+    return None if day is None else _month_day(day)
+
+
+def month_day_at(moment: int | None, zone: Zone) -> tuple[int, int] | None:
+    """Month and day of the local day of an instant, within the calendar."""
+    if moment is None or not zone.day_start(FIRST_DAY) <= moment < zone.day_start(DAY_AFTER_LAST):
         return None
+    return _month_day(zone.clock_day(moment))
+
+
+def _month_day(day: int) -> tuple[int, int]:
     found = date.fromordinal(day)
     return found.month, found.day
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from hoso.segment.sql.build import Sql, call, cast, column
-from hoso.segment.sql.dialect import Dialect, epoch
+from hoso.segment.sql.dialect import Dialect
 from hoso.segment.values import split_path
 
 
@@ -86,7 +86,7 @@ class Moment(Scope):
         if form == "number":
             return cast(self.value, "DOUBLE")
         if form == "instant":
-            return epoch(self.value)
+            return self.value  # milliseconds even where a number of an event would be seconds
         if form == "json":
             return self.value
         return cast(call("NULLIF", self.value, self.value), "BOOLEAN" if form == "boolean" else "BIGINT")
