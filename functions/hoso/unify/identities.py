@@ -18,13 +18,13 @@ from typing import Any
 from hoso.model.errors import Conflict, NotFound, Transient
 from hoso.model.identifiers import Identifier, IdentityConfig
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import Item, Table
+from hoso.platform.dynamo import Item, Table, at_version
 from hoso.platform.ids import Hasher
-from hoso.unify.evidence import Apart, Block, Cut, Erasure, Evidence, Operation, Restore
+from hoso.unify.evidence import Apart, Block, Cut, Erasure, Evidence, Operation, Pair, Restore
 from hoso.unify.facts import Facts, strip
 from hoso.unify.identity_changes import Change, decide
 from hoso.unify.identity_component import ComponentReader, TooLarge, Unfinished
-from hoso.unify.identity_items import TOGETHER, IdentityKeys
+from hoso.unify.identity_items import TOGETHER, IdentityKeys, weaker_last
 from hoso.unify.identity_known import Items, all_of, condensed, is_known, steady_reads
 from hoso.unify.identity_sides import keep_sides
 from hoso.unify.identity_writes import Cause, IdentityWriter
@@ -173,6 +173,24 @@ class Identities:
     def applied(self, record_id: str) -> Item | None:
         """What is kept of an operator's record that took effect."""
         return self._table.get(self.keys.record_key(record_id), consistent=True)
+
+    def kept(self, links: Sequence[Pair]) -> tuple[set[Pair], set[Pair]]:
+        """Which of these pairs are cut, and which are kept apart, strongly consistent."""
+        ends = {link: weaker_last(link, self.config) for link in links}
+        items = self._read({weak for _, weak in ends.values()}, consistent=True)
+        return (
+            {link for link, (strong, weak) in ends.items() if str(strong) in (items[weak] or {}).get("ct", ())},
+            {link for link, (strong, weak) in ends.items() if str(strong) in (items[weak] or {}).get("ap", ())},
+        )
+
+    def close(self, record_id: str, people: Iterable[str]) -> None:
+        """Note that a record that took effect in rounds is complete, and whom all of it touched."""
+        held = self.applied(record_id)
+        if held is not None and "open" in held:
+            kept = {name: value for name, value in held.items() if name != "open"}
+            done = {"v": held["v"] + 1, "people": sorted({*held.get("people", ()), *people})}
+            with suppress(Conflict):  # somebody else closed it
+                self._table.put(kept | done, at_version(held["v"]))
 
     def person_of(self, identifier: Identifier) -> str:
         """The profile id of an identifier now, strongly consistent. One that was never seen is a person of its own."""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hoso.model.errors import InvalidInput, NotFound
+from hoso.model.errors import Conflict, InvalidInput, NotFound
 from hoso.model.identifiers import Identifier, IdentityConfig
+from hoso.platform.ids import content_id
 from hoso.unify.evidence import Apart, Block, Cut, Operation, Pair, Restore, pair
 from hoso.unify.explain import Edge, edges_of, path
 from hoso.unify.facts import Facts
@@ -67,6 +68,44 @@ def by_event(facts: Facts, config: IdentityConfig, message_id: str) -> Plan:
     return _parted(facts, config, links, links)
 
 
+_FIRST_ROUND = 16
+"""Links of a round; fewer where even these part more people than one transaction holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What rounds are to reach: links cut and pairs kept apart, or (``back``) both taken back."""
+
+    links: list[Pair]
+    apart: list[Pair]
+    back: bool = False
+
+    @classmethod
+    def of(cls, records: Sequence[Operation]) -> _Wish:
+        """What records mean."""
+        back = [link for record in records if isinstance(record, Restore) for link in record.links]
+        cut = [link for record in records if isinstance(record, Cut) for link in record.links]
+        apart = [link for record in records if isinstance(record, Apart) for link in record.pairs]
+        return cls(list(dict.fromkeys(back or cut)), apart, bool(back))
+
+    @classmethod
+    def parse(cls, held: Json) -> _Wish:
+        """The wish in a record."""
+        links, apart = ([pair(*map(read_identifier, link)) for link in held[name]] for name in ("links", "apart"))
+        return cls(links, apart, held["back"])
+
+    def as_json(self) -> Json:
+        """The wish as a record keeps it."""
+        links, apart = ([list(map(str, link)) for link in listed] for listed in (self.links, self.apart))
+        return {"links": links, "apart": apart, "back": self.back}
+
+    def records(self, name: str, ts: int, links: list[Pair], apart: list[Pair]) -> list[Operation]:
+        """A part of it as records of evidence."""
+        if self.back:
+            return [Restore(name, ts, links)]
+        return [Cut(name, ts, links), Apart(f"{name}:apart", ts, apart)]
+
+
 class Parting:
     """Applies plans, and has the segments of everybody concerned evaluated."""
 
@@ -86,11 +125,77 @@ class Parting:
         if dry_run:
             change = self._identities.preview(*records)
             return change, sorted(set(change.touched))
-        change = self._identities.apply(*records, note=note)
+        try:
+            change = self._identities.apply(*records, note=note)
+        except Conflict as error:
+            wish = _Wish.of(records)
+            if error.code != "too_large" or len(wish.links) < 2:
+                raise
+            change = self._in_rounds(wish, records[0].record_id, note, now)
+        return change, self._evaluate(change, now)
+
+    def resume(self, record_id: str, held: Json, now: int) -> None:
+        """Finish what a killed process left of a record in rounds; harmless where nothing is left."""
+        if "open" in held:
+            self._evaluate(self._in_rounds(_Wish.parse(held["open"]), record_id, {}, now), now)
+
+    def _in_rounds(self, wish: _Wish, record_id: str, note: Json, now: int) -> Change:
+        """Part, or join again, more people than one transaction holds. Each round is a decision of its own that cuts
+        some links and keeps apart what that parts, so nothing joins again whoever dies. The record itself is kept with
+        the first one, for all of them, and names the wish as ``open`` until the last.
+
+        Raises as ``Identities.apply``.
+        """
+        ends = [end for link in (*wish.links, *wish.apart) for end in link]
+        size, whole, name, done = _FIRST_ROUND, Change(), record_id, set[str]()
+        while True:
+            links, apart = self._left(wish, size)
+            if self._identities.applied(record_id) is not None:
+                name = f"{record_id}:{content_id(*map(str, links), '', *map(str, apart))}"
+            if not (links or apart) or name in done:  # all is done, or somebody takes it back meanwhile
+                whole.touched = sorted({*whole.touched, *self._identities.people_of(ends).values()})
+                self._identities.close(record_id, whole.touched)
+                return whole
+            more = note | {"open": wish.as_json()} if name == record_id else None
+            try:
+                _add(whole, self._identities.apply(*wish.records(name, now, links, apart), note=more))
+                done.add(name)
+            except Conflict as error:
+                if error.code != "too_large" or size == 1:
+                    raise
+                size //= 2
+
+    def _left(self, wish: _Wish, size: int) -> tuple[list[Pair], list[Pair]]:
+        """The links of the next round, and the pairs to be kept apart with them."""
+        cuts, aparts = self._identities.kept([*wish.links, *wish.apart])
+        if wish.back:
+            return [link for link in wish.links if link in cuts or link in aparts][:size], []
+        cut = [link for link in wish.links if link not in cuts][:size]
+        return cut, self._parted_by(cut, [link for link in wish.apart if link not in aparts])[:size]
+
+    def _parted_by(self, cut: Sequence[Pair], wanted: list[Pair]) -> list[Pair]:
+        """Which of the pairs that are to be apart come apart by these cuts; without cuts all of them."""
+        if not cut:
+            return wanted
+        facts = self._identities.facts_of(*(end for link in cut for end in link))
+        of = cluster(replace(facts, cuts=facts.cuts | set(cut)), self._identities.config).of
+        return [(one, other) for one, other in wanted if {one, other} <= of.keys() and of[one] is not of[other]]
+
+    def _evaluate(self, change: Change, now: int) -> list[str]:
         concerned = sorted(set(change.touched or change.pids.values()))
         for pid in concerned:
             self._people.reevaluate(self._workspace, pid, now, kind="merge")
-        return change, concerned
+        return concerned
+
+
+def _add(whole: Change, change: Change) -> None:
+    """Take a later change into an earlier one, in place: who there was first, and who there is at the end."""
+    for pid, members in change.before.items():
+        if not any(members & held for held in whole.before.values()):
+            whole.before[pid] = members
+    whole.after = {pid: held for pid, held in whole.after.items() if pid not in change.tombstones} | change.after
+    whole.touched = sorted({*whole.touched, *change.touched} - change.tombstones.keys())
+    whole.pids |= change.pids
 
 
 def restored(held: Json, record_id: str, ts: int) -> list[Operation]:

@@ -176,6 +176,8 @@ def allow(request: Request) -> Json:
         raise InvalidInput("allow takes edge, value or record")
     if held is None:
         raise NotFound("no such record", hint="GET /v1/people/{id}/merges names the records")
+    if not wish.dry_run:
+        _identities().close(wish.record, ())  # what is taken back may not go on
     return _carry_out(wish, "allow", actor, held)
 
 
@@ -207,6 +209,7 @@ def _asked(request: Request, action: str) -> tuple[str, Wish, Json | None]:
     if held is None:
         return actor, wish, None
     now = parts().clock()
+    _parting().resume(f"{action}-{wish.request_id}", held, now)
     for pid in held.get("people", ()):
         parts().people.reevaluate(parts().settings.workspace, pid, now, kind="merge")
     told = {name: held[name] for name in ("cut", "apart", "value") if name in held}
@@ -231,8 +234,7 @@ def _carry_out(wish: Wish, action: str, actor: str, what: Plan | Identifier | Js
         shown["value"] = str(what)
     if not wish.dry_run:
         _audit(actor, f"identity.{action}", record_id)
-    work = Parting(_identities(), parts().people, parts().settings.workspace)
-    change, concerned = work.carry_out(lambda: records, note, now, dry_run=wish.dry_run)
+    change, concerned = _parting().carry_out(lambda: records, note, now, dry_run=wish.dry_run)
     return {**shown, **_effect(change, concerned)}
 
 
@@ -288,6 +290,10 @@ def _known(seeds: Sequence[Identifier]) -> tuple[Facts, Clusters]:
     except Unfinished as error:
         raise Conflict("this person is being merged right now", code="unfinished", hint="try again") from error
     return facts, cluster(facts, _identities().config)
+
+
+def _parting() -> Parting:
+    return Parting(_identities(), parts().people, parts().settings.workspace)
 
 
 def _identities() -> Identities:
