@@ -8,21 +8,17 @@ from typing import Any, cast
 
 from infra.cli.connection import CommandError
 
-_LONGEST_WHOLE = 20
-"""Characters of a whole number of 64 bits."""
-
 
 def read_cases(file: Path, member: str, form: str | None = None) -> list[dict[str, Any]]:
     """The objects in a file: a list, a list under ``member``, or one object alone.
 
-    Whole numbers beyond 64 bits are floating-point numbers, as they are in events that come in. ``form`` is the one
-    value that ``format`` may have where a file names it.
+    ``form`` is the one value that ``format`` may have where a file names it.
 
     Raises:
         CommandError: the file is not JSON, or holds no objects, or is of another form.
     """
     try:
-        content = json.loads(file.read_bytes(), parse_int=_whole_number, parse_constant=_refuse)
+        content = json.loads(file.read_bytes(), parse_constant=_refuse)
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -35,11 +31,6 @@ def read_cases(file: Path, member: str, form: str | None = None) -> list[dict[st
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", content)):
         raise CommandError(f"{file} holds no list of {member}")
     return cast("list[dict[str, Any]]", content)
-
-
-def _whole_number(digits: str) -> int | float:
-    number = float(digits) if len(digits) > _LONGEST_WHOLE else int(digits)
-    return number if -(1 << 63) <= number < 1 << 64 else float(number)
 
 
 def _refuse(constant: str) -> None:

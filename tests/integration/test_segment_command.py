@@ -66,8 +66,12 @@ def test_a_next_change_other_than_expected_fails_the_live_engine(tmp_path: Path)
 
 
 @pytest.mark.parametrize("engine", ["live", "sql"])
-def test_whole_numbers_beyond_64_bits_are_doubles_as_in_events_that_come_in(tmp_path: Path, engine: str) -> None:
-    rule = {"kind": "trait", "name": "n", "op": "between", "value": [10**30, 10**31]}
+def test_whole_numbers_beyond_64_bits_keep_their_digits_as_at_the_doors(tmp_path: Path, engine: str) -> None:
+    parts = [
+        {"kind": "trait", "name": "n", "op": "between", "value": [10**30, 10**31]},
+        {"kind": "trait", "name": "n", "op": "is", "value": str(2 * 10**30)},
+    ]
+    rule = {"kind": "all", "of": parts}
     case = {**CASE, "segment": {**CASE["segment"], "rule": rule}, "profile": {"id": "p", "traits": {"n": 2 * 10**30}}}
 
     result = run(write(tmp_path / "case.json", case), "--engine", engine, "--json")

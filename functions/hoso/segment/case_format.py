@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -74,6 +75,25 @@ class CaseVector(_Part):
     events: list[CaseEvent] = Field(default_factory=list[CaseEvent])
     as_of: str
     expect: CaseExpectation = Field(default_factory=CaseExpectation)
+
+
+def long_numbers(value: Any, become: Callable[[int], Any]) -> Any:
+    """The value with whole numbers of more than 64 bits as what the doors and parsers of the product make of them."""
+    if type(value) is int:
+        return value if -(1 << 63) <= value < 1 << 64 else become(value)
+    if isinstance(value, dict):
+        return {key: long_numbers(held, become) for key, held in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [long_numbers(held, become) for held in cast("list[Any]", value)]
+    return value
+
+
+def double(number: int) -> float:
+    """A long number of a document, which the parser of documents reads as a double."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def check_form(vector: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hoso.model.errors import InvalidInput
 from hoso.model.time import DAY_MS
-from hoso.segment.case_format import check_form
+from hoso.segment.case_format import check_form, double, long_numbers
 from hoso.segment.check import InvalidSegment, check_references, read_segment
 from hoso.segment.language import Segment
 from hoso.segment.live import LiveRules, compile_live
@@ -55,15 +55,16 @@ def read_case(vector: Mapping[str, Any]) -> Case:
         InvalidInput: the rest of the vector is not a case.
     """
     check_form(vector)
-    segment = read_segment(vector["segment"])
-    others = {key: read_segment(document) for key, document in _part(vector, "segments").items()}
+    segment = read_segment(long_numbers(vector["segment"], double))
+    documents = _part(vector, "segments")
+    others = {key: read_segment(long_numbers(document, double)) for key, document in documents.items()}
     check_references(segment, others)
     return Case(
         vector["id"],
         segment,
         tuple(others.values()),
-        read_person(vector["profile"]),
-        read_events(vector.get("events") or []),
+        read_person(long_numbers(vector["profile"], str)),
+        read_events(long_numbers(vector.get("events") or [], str)),
         _instant(vector["as_of"]),
     )
 
