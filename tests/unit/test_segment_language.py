@@ -114,6 +114,25 @@ def test_the_document_itself_is_checked(body: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({**SEQUENCE, "steps": [{"event": "a"}] * 9}, "at most 8 entries, not 9"),
+        ({"kind": "all", "of": []}, "at least 1 entries"),
+        ({"kind": "consent", "purpose": "m", "state": "granted"}, "a list is needed"),
+        ({"kind": "not", "of": [TRAIT]}, "an object is needed"),
+        ({**TRAIT, "vallue": 1}, "there is no such key"),
+        ({**TRAIT, "ignore_case": "yes"}, "true or false is needed"),
+        ({"kind": "traits"}, "traits is none of 'everyone'"),
+        ({**EVENT, "window": {"calendar": "day", "back": -1}}, "at least 0"),
+    ],
+)
+def test_a_fault_is_told_in_words_of_documents(rule: Any, words: str) -> None:
+    message = refused(document(rule)).faults[0].message
+
+    assert message.startswith(words)
+
+
+@pytest.mark.parametrize(
     "rule",
     [
         {**EVENT, "event": [f"e{number}" for number in range(1_000)]},

@@ -9,6 +9,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hoso.model.errors import InvalidInput
+from hoso.segment.check import in_words
 
 FORMAT = "segment-vectors/1"
 
@@ -107,4 +108,4 @@ def check_form(vector: Mapping[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(map(str, first["loc"])) or "case"
-        raise InvalidInput(f"{path}: {first['msg']}", code="bad_case") from error
+        raise InvalidInput(f"{path}: {in_words(first)}", code="bad_case") from error

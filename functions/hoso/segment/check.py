@@ -186,8 +186,37 @@ def _fault(error: dict[str, Any]) -> Fault:
         code = names[-1] if names else "document"
     if code in _FIELDS and code not in location[-2:]:
         location.append(code)
-    return Fault(".".join(location) or "document", code, error["msg"])
+    return Fault(".".join(location) or "document", code, in_words(error))
 
 
+def in_words(error: Mapping[str, Any]) -> str:
+    """A validator's error without words of the validator: documents have lists and objects, not tuples and models."""
+    known = _WORDS.get(error["type"])
+    return error["msg"] if known is None else known.format(**error.get("ctx", {}))
+
+
+_OBJECT = "an object is needed"
+_WORDS = {
+    "tuple_type": "a list is needed",
+    "list_type": "a list is needed",
+    "too_long": "at most {max_length} entries, not {actual_length}",
+    "too_short": "at least {min_length} entries",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "string_type": "text is needed",
+    "int_type": "a whole number is needed",
+    "bool_type": "true or false is needed",
+    "string_too_short": "text that is not empty is needed",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "is not of the form {pattern}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "extra_forbidden": "there is no such key",
+    "missing": "this key is needed",
+    "union_tag_invalid": "{tag} is none of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is needed",
+    "literal_error": "is none of {expected}",
+}
 _FIELDS = frozenset({"value", "op", "steps"})
 _OWN_CODES = frozenset({"value", "window", "duration", "path", "op", "steps", "timezone", "limit"})
