@@ -15,6 +15,7 @@ from hoso.platform.dynamo import Table, from_wire
 from hoso.platform.settings import Settings
 from hoso.segment.due import DueTable, Swept, sweep
 from hoso.unify.handlers import people
+from hoso.unify.parting import look
 from tests.identity_table import MemoryDynamo
 from tests.unify_in_memory import MemoryWorld
 
@@ -87,7 +88,11 @@ def swept(world: MemoryWorld, client: Any) -> Swept:
     """What the minute's sweep does."""
     table = DueTable(Table("delivery", client), "main")
     return sweep(
-        table, lambda pid: len(world.people.reevaluate("main", pid, world.now)), world.now, lambda: True, workers=1
+        table,
+        lambda who: look(world.identities, world.people, "main", who, world.now),
+        world.now,
+        lambda: True,
+        workers=1,
     )
 
 

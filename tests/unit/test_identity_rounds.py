@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hoso.model.identifiers import STANDARD, Identifier
+from hoso.model.time import MINUTE_MS
 from hoso.unify.evidence import Apart, Cut, Evidence, pair
 from hoso.unify.graph import resolve
 from tests.identity_table import MemoryDynamo
@@ -26,6 +27,7 @@ TOLD = [
 WISH: dict[str, Any] = {"identifier": str(HUB), "request_id": "r1"}
 KILLS = int(os.environ.get("ROUNDS_KILLS", "2"))
 """Of the calls up to the end of the rounds; 1,000 tries them all."""
+ROUNDS = 7
 
 
 class Calls:
@@ -41,9 +43,9 @@ class Calls:
 
     @property
     def rounds(self) -> int:
-        """The calls up to the one that closes the record."""
-        last = max(place for place, name in enumerate(self.names) if name == "put_item")
-        return last + 1
+        """The calls up to the end of the last round."""
+        written = [place for place, name in enumerate(self.names, 1) if name == "transact_write_items"]
+        return written[ROUNDS - 1]
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +112,7 @@ def test_r27_rounds_that_were_killed_at_any_call_are_finished_by_repetition_and_
     wish(calls)
     wanted = said_of(clean)
     applied_half = 0
-    for fatal in range(calls.rounds, 0, -max(1, calls.rounds // KILLS)):
+    for fatal in range(calls.rounds + 3, 0, -max(1, calls.rounds // KILLS)):
         client = copy_of(ready)
         with pytest.raises(Killed):
             wish(KillAt(client, fatal, after=True))
@@ -118,7 +120,7 @@ def test_r27_rounds_that_were_killed_at_any_call_are_finished_by_repetition_and_
         world = world_on(client)
         parted = {one for one, pid in people(client).items() if pid != world.identities.person_of(HUB)}
         applied_half += 0 < len(parted) < len(BROWSERS)
-        assert swept(world, client).left == 0
+        assert swept(world, client).left == 0  # what is left of the rounds is not due yet
         world.identities.learn([Evidence(f"again-{one.value}", START, HUB, [one]) for one in sorted(parted)[:3]])
         detour = [Evidence("d1", START, HUB, [BROWSERS[-1]]), Evidence("d2", START, MAIL, sorted(parted)[:1])]
         if fatal % 2 and MAIL not in parted:
@@ -133,12 +135,31 @@ def test_r27_rounds_that_were_killed_at_any_call_are_finished_by_repetition_and_
     assert applied_half
 
 
+def test_r27_rounds_that_were_killed_are_finished_by_the_sweeper(ready: MemoryDynamo) -> None:
+    calls = Calls(clean := copy_of(ready))
+    wish(calls)
+    for fatal in range(calls.rounds + 3, 0, -max(1, calls.rounds // KILLS)):
+        client = copy_of(ready)
+        with pytest.raises(Killed):
+            wish(KillAt(client, fatal, after=True))
+        begun = world_on(client).identities.applied("unmerge-r1") is not None
+        world = world_on(client)
+        world.now += MINUTE_MS
+        assert swept(world, client).left == 0
+        if begun:
+            assert said_of(client) == said_of(clean), f"killed after call {fatal}"
+        else:
+            assert people(client) == people(ready)
+        swept(world, client)  # whoever came apart just now
+        assert swept(world, client).people == 0
+
+
 def test_r27_rounds_that_are_taken_back_half_way_do_not_go_on(ready: MemoryDynamo) -> None:
     calls = Calls(copy_of(ready))
     wish(calls)
     client = copy_of(ready)
     with pytest.raises(Killed):
-        wish(KillAt(client, calls.rounds // 2, after=True))
+        wish(KillAt(client, calls.rounds - 5, after=True))
     record = world_on(client).identities.applied("unmerge-r1")
     assert record is not None
     assert record["open"]

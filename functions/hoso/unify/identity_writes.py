@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from hoso.model.identifiers import Identifier
-from hoso.model.time import DAY_MS, SECOND_MS
+from hoso.model.time import DAY_MS, MINUTE_MS, SECOND_MS
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import (
     ABSENT,
@@ -33,7 +33,7 @@ from hoso.unify.evidence import Evidence, Operation
 from hoso.unify.identity_changes import Change
 from hoso.unify.identity_component import Component, TooLarge
 from hoso.unify.identity_items import IdentityKeys, read_identifier
-from hoso.unify.settlement import due_item
+from hoso.unify.settlement import due_item, open_record_item
 
 MOVES_PER_STEP = 45
 _OUTBOX_TTL_MS = 7 * DAY_MS
@@ -101,6 +101,10 @@ class IdentityWriter:
                     ABSENT,
                 )
             )
+            if "open" in (cause.note or {}):  # whoever is at it is done by then; else the sweeper goes on
+                writes.append(
+                    Put(self._delivery, open_record_item(self._keys.workspace, cause.record_id, now + MINUTE_MS))
+                )
         if len(writes) + len(waiting) <= TRANSACTION_LIMIT:
             writes += [Put(self._delivery, due_item(self._keys.workspace, pid, now)) for pid in waiting]
         bumped = [one for pid in change.touched for one in change.after[pid]]

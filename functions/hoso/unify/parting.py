@@ -22,6 +22,7 @@ from hoso.unify.identities import Identities
 from hoso.unify.identity_changes import Change
 from hoso.unify.identity_items import read_identifier
 from hoso.unify.people import People
+from hoso.unify.settlement import OPEN_RECORD
 
 Json = dict[str, Any]
 
@@ -131,18 +132,18 @@ class Parting:
             wish = _Wish.of(records)
             if error.code != "too_large" or len(wish.links) < 2:
                 raise
-            change = self._in_rounds(wish, records[0].record_id, note, now)
+            return self._in_rounds(wish, records[0].record_id, note, now)
         return change, self._evaluate(change, now)
 
     def resume(self, record_id: str, held: Json, now: int) -> None:
         """Finish what a killed process left of a record in rounds; harmless where nothing is left."""
         if "open" in held:
-            self._evaluate(self._in_rounds(_Wish.parse(held["open"]), record_id, {}, now), now)
+            self._in_rounds(_Wish.parse(held["open"]), record_id, {}, now)
 
-    def _in_rounds(self, wish: _Wish, record_id: str, note: Json, now: int) -> Change:
+    def _in_rounds(self, wish: _Wish, record_id: str, note: Json, now: int) -> tuple[Change, list[str]]:
         """Part, or join again, more people than one transaction holds. Each round is a decision of its own that cuts
         some links and keeps apart what that parts, so nothing joins again whoever dies. The record itself is kept with
-        the first one, for all of them, and names the wish as ``open`` until the last.
+        the first one, for all of them, and names the wish as ``open`` until the last; the sweeper goes on with it, too.
 
         Raises as ``Identities.apply``.
         """
@@ -150,12 +151,15 @@ class Parting:
         size, whole, name, done = _FIRST_ROUND, Change(), record_id, set[str]()
         while True:
             links, apart = self._left(wish, size)
-            if self._identities.applied(record_id) is not None:
+            held = self._identities.applied(record_id)
+            closed = held is not None and "open" not in held
+            if held is not None:
                 name = f"{record_id}:{content_id(*map(str, links), '', *map(str, apart))}"
-            if not (links or apart) or name in done:  # all is done, or somebody takes it back meanwhile
+            if closed or not (links or apart) or name in done:  # all is done, or somebody takes it back meanwhile
                 whole.touched = sorted({*whole.touched, *self._identities.people_of(ends).values()})
+                concerned = self._evaluate(whole, now)
                 self._identities.close(record_id, whole.touched)
-                return whole
+                return whole, concerned
             more = note | {"open": wish.as_json()} if name == record_id else None
             try:
                 _add(whole, self._identities.apply(*wish.records(name, now, links, apart), note=more))
@@ -196,6 +200,16 @@ def _add(whole: Change, change: Change) -> None:
     whole.after = {pid: held for pid, held in whole.after.items() if pid not in change.tombstones} | change.after
     whole.touched = sorted({*whole.touched, *change.touched} - change.tombstones.keys())
     whole.pids |= change.pids
+
+
+def look(identities: Identities, people: People, workspace: str, who: str, now: int) -> int:
+    """What falls due: a person, whose segments are evaluated, or the rounds that are left of a record. Answers the
+    number of changed memberships. Raises as ``Identities.apply``."""
+    if not who.startswith(OPEN_RECORD):
+        return len(people.reevaluate(workspace, who, now))
+    record_id = who.removeprefix(OPEN_RECORD)
+    Parting(identities, people, workspace).resume(record_id, identities.applied(record_id) or {}, now)
+    return 0
 
 
 def restored(held: Json, record_id: str, ts: int) -> list[Operation]:

@@ -29,6 +29,8 @@ _AFTER_MERGE = frozenset({"ab", "qm", "rl"})
 """Attributes of a person that a merge or a parting leaves until everything was evaluated and listed anew."""
 MOST_FORMER = 60
 """Profile ids whose entries go with one that ends: as many people as one decision of identity joins."""
+OPEN_RECORD = "record:"
+"""Begins what a timer entry of an operator's record names; profile ids begin with ``p_``."""
 _OUTBOX_TTL_MS = 7 * DAY_MS
 _DUE_TTL_MS = 7 * DAY_MS
 
@@ -211,6 +213,11 @@ def due_item(workspace: str, pid: str, due: int) -> Item:
         "due": due,
         "ttl": (due + _DUE_TTL_MS) // SECOND_MS,
     }
+
+
+def open_record_item(workspace: str, record_id: str, due: int) -> Item:
+    """The timer entry of an operator's record of which rounds are left; stands among those of people."""
+    return due_item(workspace, OPEN_RECORD + record_id, due)
 
 
 def _with_vanished(

@@ -15,6 +15,7 @@ from hoso.platform.metrics import meter, metered
 from hoso.platform.settings import Settings
 from hoso.segment.due import DueTable, Swept, sweep
 from hoso.unify.build import Parts
+from hoso.unify.parting import look
 
 RESERVE_MS = 10_000
 """Time left at which no further person is begun."""
@@ -37,7 +38,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         return context.get_remaining_time_in_millis() > RESERVE_MS
 
     def swept(now: int) -> Swept:
-        return sweep(table, lambda pid: len(parts.people.reevaluate(workspace, pid, now)), now, time_left)
+        identities = parts.identities(workspace)
+        return sweep(table, lambda who: look(identities, parts.people, workspace, who, now), now, time_left)
 
     began = parts.clock()
     rounds = [swept(began)]
