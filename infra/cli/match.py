@@ -12,13 +12,15 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hoso.model.errors import InvalidInput
 from hoso.unify.likeness.columns import Columns, read_columns
-from hoso.unify.likeness.explain import explain
-from hoso.unify.likeness.matcher import AUTO, LIKELY, REVIEW, Edges, Matcher
+from hoso.unify.likeness.explain import asked_for_its_group, explain
+from hoso.unify.likeness.matcher import LIKELY, REVIEW, Edges, Matcher
 from hoso.unify.likeness.normalise import normalised
 from hoso.unify.likeness.records import Records, write_rows
 from infra.cli import show
@@ -28,6 +30,7 @@ from infra.cli.csv_rows import strict_rows
 _STEPS = 30
 _MAX_FIELD = 131_072
 """Characters of one field; more is a quote that was never closed."""
+Mask = npt.NDArray[np.bool_]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,16 +62,20 @@ def match(
         scored = matcher.candidates(lambda name, done: step(f"compare: {name}", 8 + done * (_STEPS - 12)))
         step("learn weights", _STEPS - 4)
         parameters = matcher.fit()
-        if explain_ is not None:
-            told = explain(found, parameters, *(_number(ids, name) for name in explain_))
-        else:
-            told = {}
         edges = matcher.edges(parameters)
+        unasked = matcher.unasked(edges)
+        told: dict[str, Any] = {}
+        if explain_ is not None:
+            one, other = (_number(ids, name) for name in explain_)
+            told = explain(found, parameters, one, other)
+            here = (edges.a == min(one, other)) & (edges.b == max(one, other))
+            if told["band"] == "auto" and here.any() and not (here & unasked).any():
+                told = asked_for_its_group(told)
         step("people", _STEPS - 1)
         labels: list[int] = matcher.clusters(edges, threshold).tolist()
         if out is not None:
             _write(out, ids, labels)
-    summary = _summary(labels, scored, edges, threshold, columns)
+    summary = _summary(labels, scored, edges, unasked, threshold, columns)
     if json_:
         show.value({**summary, **({"explain": told} if told else {})})
         return
@@ -144,9 +151,12 @@ def _number(ids: list[str], name: str) -> int:
         raise CommandError(f"no record has the id {name}") from None
 
 
-def _summary(labels: list[int], scored: int, edges: Edges, threshold: float, columns: Columns) -> dict[str, Any]:
+def _summary(
+    labels: list[int], scored: int, edges: Edges, unasked: Mask, threshold: float, columns: Columns
+) -> dict[str, Any]:
     sizes = Counter(Counter(labels).values())
-    chosen = edges.probability >= threshold
+    of = np.asarray(labels)
+    chosen = (edges.probability >= threshold) & (of[edges.a] == of[edges.b])
     return {
         "records": len(labels),
         "clusters": sum(sizes.values()),
@@ -154,8 +164,8 @@ def _summary(labels: list[int], scored: int, edges: Edges, threshold: float, col
         "pairs_scored": scored,
         "pairs_linked": int(chosen.sum()),
         "precision_estimate": round(float(edges.probability[chosen].mean()), 4) if chosen.any() else None,
-        "pairs_auto": int((edges.probability >= AUTO).sum()),
-        "pairs_review": int(((edges.probability >= REVIEW) & (edges.probability < AUTO)).sum()),
+        "pairs_auto": int(unasked.sum()),
+        "pairs_review": int(((edges.probability >= REVIEW) & ~unasked).sum()),
         "threshold": threshold,
         "columns": sorted(columns.known.keys() - {"id"}) + sorted(columns.extras),
     }
@@ -180,6 +190,8 @@ def _show_pair(one: str, other: str, told: dict[str, Any]) -> None:
     show.console.print(
         f"weight {told['weight']:+.1f} bits, probability {told['probability']:.3f}: {bands[told['band']]}"
     )
+    if told.get("asked"):
+        show.console.print(f"not linked without asking: {told['asked']}")
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     show.console.print(f"{found['id']}: {found['status']} by {found['by']}, probability {found['probability']:.3f}")
     columns = ["comparison", "level", "one", "other", "against_others", "against_family"]
     show.rows(found["why"].get("reasons", []), columns, as_json=False)
+    if found["why"].get("asked"):
+        show.console.print(f"not linked without asking: {found['why']['asked']}")
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

@@ -199,10 +199,12 @@ def test_only_pairs_with_a_fresh_record_are_compared() -> None:
     fresh = np.zeros(records.size, dtype=bool)
     fresh[:40] = True
 
-    Matcher(records).candidates(fresh=fresh)
+    matcher = Matcher(records)
+    matcher.candidates(fresh=fresh)
 
-    pairs = records.connection.execute("SELECT a, b FROM pairs").fetchall()
-    assert pairs and all(a < 40 or b < 40 for a, b in pairs)
+    pairs = matcher.edges(matcher.fit(), 0.0)
+    assert len(pairs) > 0
+    assert (pairs.a < 40).all()
 
 
 def test_rejected_pairs_score_lower_the_next_time() -> None:

@@ -40,8 +40,13 @@ def dates_contradict(one: str, other: str) -> bool:
     return same_year + (one[4:6] == other[4:6]) + (one[6:] == other[6:]) < 2
 
 
-def cluster(size: int, one: Ints, other: Ints, probability: Floats32, dates: Mapping[int, str]) -> Ints:
-    """The label of each of ``size`` records: the smallest record of its cluster. ``dates`` by record, where known."""
+def cluster(
+    size: int, one: Ints, other: Ints, probability: Floats32, dates: Mapping[int, str], *, unasked: bool = False
+) -> Ints:
+    """The label of each of ``size`` records: the smallest record of its cluster. ``dates`` by record, where known.
+
+    ``unasked``: where dates contradict, a record without one joins nobody. It might be either's.
+    """
     label = components(size, one, other)
     held: defaultdict[int, set[str]] = defaultdict(set)
     for record, date in dates.items():
@@ -59,7 +64,9 @@ def cluster(size: int, one: Ints, other: Ints, probability: Floats32, dates: Map
     edges = edges[np.lexsort((other[edges], one[edges], -probability[edges]))]
     groups = _Groups({int(record): dates.get(int(record)) for record in np.nonzero(of_torn)[0]})
     for edge in edges.tolist():
-        groups.join(int(one[edge]), int(other[edge]))
+        a, b = int(one[edge]), int(other[edge])
+        if not unasked or (a in dates and b in dates):
+            groups.join(a, b)
     for record, leader in groups.leaders().items():
         label[record] = leader
     return label

@@ -16,7 +16,8 @@ class Level:
 
     ``m`` and ``h``: how often it is expected of one person's and of related people's records, before learning.
     ``term``: the value whose frequency weighs an agreement (``w_<term>`` of a record). ``rare``: how often it is
-    expected by chance where random pairs are too few to count it.
+    expected by chance where random pairs are too few to count it. ``shows``: what it says about links made unasked
+    (``hoso.unify.likeness.unasked``): the ``person``, an ``other`` one, or a tie: ``contact``, ``birth``, ``number``.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Level:
     sql: str
     term: str | None = None
     rare: float | None = None
+    shows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,14 @@ NAME = Comparison(
     ("name", "given", "root", "surname", "middle", "initials"),
     "a.name IS NULL OR b.name IS NULL",
     (
-        Level("same full name", 0.35, 0.02, "a.name = b.name AND a.middle IS NOT NULL", "name"),
+        Level("same full name", 0.35, 0.02, "a.name = b.name AND a.middle IS NOT NULL", "name", shows="person"),
         Level(
             "same but for a shorter middle",
             0.10,
             0.01,
             f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_AGREES}",
             "pair",
+            shows="person",
         ),
         Level(
             "same given name and surname",
@@ -108,14 +111,18 @@ NAME = Comparison(
             0.02,
             f"a.root = b.root AND a.surname = b.surname AND {_MIDDLE_UNKNOWN}",
             "pair",
+            shows="person",
         ),
-        Level("same but for the middle", 0.03, 0.02, "a.root = b.root AND a.surname = b.surname", "pair"),
+        Level(
+            "same but for the middle", 0.03, 0.02, "a.root = b.root AND a.surname = b.surname", "pair", shows="other"
+        ),
         Level(
             "same given name, surname mistyped",
             0.06,
             0.01,
             f"a.root = b.root AND (a.surname IS NULL OR b.surname IS NULL OR ({_SURNAME_SLIP} AND {_SURNAME_NEAR}))",
             "given",
+            shows="person",
         ),
         Level(
             "same surname, given name mistyped",
@@ -123,18 +130,27 @@ NAME = Comparison(
             0.02,
             f"a.surname = b.surname AND {_GIVEN_SLIP} AND {_GIVEN_NEAR}",
             "surname",
+            shows="person",
         ),
-        Level("same surname, given names alike", 0.01, 0.05, f"a.surname = b.surname AND {_GIVEN_NEAR}", "surname"),
+        Level(
+            "same surname, given names alike",
+            0.01,
+            0.05,
+            f"a.surname = b.surname AND {_GIVEN_NEAR}",
+            "surname",
+            shows="other",
+        ),
         Level(
             "names in another order, or mistyped",
             0.03,
             0.01,
             f"(a.given = b.surname AND a.surname = b.given) OR (length(a.name) >= 12 AND EDITS(name, 2)) "
             f"OR (({_GIVEN_SLIP} OR {_SURNAME_SLIP}) AND {_GIVEN_NEAR} AND {_SURNAME_NEAR})",
+            shows="person",
         ),
-        Level("same given name only", 0.04, 0.02, "a.root = b.root", "given"),
-        Level("same surname only", 0.02, 0.60, "a.surname = b.surname", "surname"),
-        Level("other names", 0.05, 0.25, ""),
+        Level("same given name only", 0.04, 0.02, "a.root = b.root", "given", shows="person"),
+        Level("same surname only", 0.02, 0.60, "a.surname = b.surname", "surname", shows="other"),
+        Level("other names", 0.05, 0.25, "", shows="other"),
     ),
 )
 EMAIL = Comparison(
@@ -143,7 +159,7 @@ EMAIL = Comparison(
     # One name gives one mailbox at two providers: that says nothing beside the name.
     "a.email IS NULL OR b.email IS NULL OR (a.local = b.local AND a.email <> b.email AND a.residue IS NULL)",
     (
-        Level("same e-mail", 0.55, 0.15, "a.email = b.email", "email"),
+        Level("same e-mail", 0.55, 0.15, "a.email = b.email", "email", shows="contact"),
         Level("same mailbox elsewhere", 0.02, 0.005, "a.local = b.local AND length(a.residue) >= 2", "local"),
         Level(
             "mistyped",
@@ -163,8 +179,8 @@ PHONE = Comparison(
     ("phone",),
     "a.phone IS NULL OR b.phone IS NULL",
     (
-        Level("same phone", 0.65, 0.30, "a.phone = b.phone", "phone"),
-        Level("mistyped", 0.03, 0.005, "EDITS(phone, 1)", None, 1e-6),
+        Level("same phone", 0.65, 0.30, "a.phone = b.phone", "phone", shows="contact"),
+        Level("mistyped", 0.03, 0.005, "EDITS(phone, 1)", None, 1e-6, "contact"),
         Level("other phone", 0.32, 0.69, ""),
     ),
 )
@@ -173,13 +189,14 @@ BIRTH = Comparison(
     ("dob",),
     "a.dob IS NULL OR b.dob IS NULL",
     (
-        Level("same birth date", 0.85, 0.01, "a.dob = b.dob AND substr(a.dob, -4) <> '0000'", "dob"),
+        Level("same birth date", 0.85, 0.01, "a.dob = b.dob AND substr(a.dob, -4) <> '0000'", "dob", shows="birth"),
         Level(
             "day and month swapped",
             0.02,
             0.001,
             "substr(a.dob, 1, 4) = substr(b.dob, 1, 4) AND substr(a.dob, 5, 2) = substr(b.dob, 7, 2) "
             "AND substr(a.dob, 7, 2) = substr(b.dob, 5, 2)",
+            shows="birth",
         ),
         Level(
             "same year, day unknown",
@@ -188,7 +205,11 @@ BIRTH = Comparison(
             "substr(a.dob, 1, 4) = substr(b.dob, 1, 4) AND (substr(a.dob, -4) = '0000' OR substr(b.dob, -4) = '0000')",
         ),
         Level(
-            "one digit off", 0.04, 0.02, "substr(a.dob, -4) <> '0000' AND substr(b.dob, -4) <> '0000' AND EDITS(dob, 1)"
+            "one digit off",
+            0.04,
+            0.02,
+            "substr(a.dob, -4) <> '0000' AND substr(b.dob, -4) <> '0000' AND EDITS(dob, 1)",
+            shows="birth",
         ),
         Level(
             "two parts of three",
@@ -198,14 +219,14 @@ BIRTH = Comparison(
             "CASE WHEN substr(a.dob, 5, 2) = substr(b.dob, 5, 2) THEN 1 ELSE 0 END + "
             "CASE WHEN substr(a.dob, -2) = substr(b.dob, -2) THEN 1 ELSE 0 END >= 2",
         ),
-        Level("other birth date", 0.03, 0.91, ""),
+        Level("other birth date", 0.03, 0.91, "", shows="other"),
     ),
 )
 SEX = Comparison(
     "sex",
     ("sex",),
     "a.sex IS NULL OR b.sex IS NULL",
-    (Level("same sex", 0.97, 0.40, "a.sex = b.sex"), Level("other sex", 0.03, 0.60, "")),
+    (Level("same sex", 0.97, 0.40, "a.sex = b.sex"), Level("other sex", 0.03, 0.60, "", shows="other")),
 )
 PLACE = Comparison(
     "address",
@@ -267,8 +288,8 @@ def identifier(column: str, title: str) -> Comparison:
         (column,),
         f"a.{column} IS NULL OR b.{column} IS NULL",
         (
-            Level(f"same {title}", 0.85, 0.02, f"a.{column} = b.{column}", column),
-            Level("mistyped", 0.10, 0.01, f"EDITS({column}, 2)", None, 1e-6),
+            Level(f"same {title}", 0.85, 0.02, f"a.{column} = b.{column}", column, shows="number"),
+            Level("mistyped", 0.10, 0.01, f"EDITS({column}, 2)", None, 1e-6, "number"),
             Level(f"other {title}", 0.05, 0.97, ""),
         ),
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hoso.model.identifiers import Identifier, IdentityConfig
-from hoso.unify.likeness.matcher import AUTO, REVIEW
+from hoso.unify.likeness.matcher import REVIEW
 from hoso.unify.likeness.people import Subject, contradict
+from hoso.unify.likeness.unasked import AUTO
 
 MOST_OPEN = 10_000
 """Pairs that are put before people at once: the likeliest."""
@@ -60,7 +61,7 @@ def work(night: Night, pairs: Sequence[Scored], clusters: Callable[[Sequence[Sco
     """Decide on all pairs of a night.
 
     ``clusters`` gives a label per record from the pairs that may be linked; a pair whose records get different labels
-    is not linked (their birth dates contradict within the group), but asked.
+    is not linked (birth dates contradict within the group), but asked; also where a link in force already holds it.
 
     A link in force is taken back when its pair is rejected, contradicts, or scores below the band of questions. Between
     the bands it stays and is asked: a score that wavers about the line must not move people back and forth.
@@ -93,7 +94,7 @@ def work(night: Night, pairs: Sequence[Scored], clusters: Callable[[Sequence[Sco
     for pair in sorted(pairs, key=lambda one: (-one.probability, one.a, one.b)):
         if pair.probability < REVIEW or (pair.a, pair.b) in forbidden | night.accepted:
             continue
-        weak = (pair.a, pair.b) in held and pair.probability < AUTO
+        weak = (pair.a, pair.b) in held and (pair.probability < AUTO or labels[pair.a] != labels[pair.b])
         if (weak or not groups.same(pair.a, pair.b)) and len(found.ask) < MOST_OPEN:
             found.ask.append(pair)
     found.largest = groups.largest()

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hoso.unify.likeness.matcher import AUTO, REVIEW
+from hoso.unify.likeness.matcher import REVIEW
 from hoso.unify.likeness.model import Parameters, Patterns, logs, probabilities
 from hoso.unify.likeness.patterns import TERM_STEPS
 from hoso.unify.likeness.records import Records
 from hoso.unify.likeness.sql import DUCKDB
+from hoso.unify.likeness.unasked import AUTO, GROUP, REASONS, capped, lacking
 
 _SHOWN = {
     "name": ("given", "middle", "surname"),
@@ -55,7 +56,10 @@ def band(probability: float) -> str:
 
 
 def explain(records: Records, parameters: Parameters, one: int, other: int) -> dict[str, Any]:
-    """The evidence for two records, by their numbers, as JSON: reasons, keys, weight in bits, probability, band."""
+    """The evidence for two records, by their numbers, as JSON: reasons, keys, weight in bits, probability, band.
+
+    Where it is asked although the model is sure, ``asked`` says why.
+    """
     return explain_all(records, parameters, [(one, other)])[0]
 
 
@@ -63,7 +67,8 @@ def explain_all(records: Records, parameters: Parameters, pairs: list[tuple[int,
     """As ``explain``, for many pairs at once, in their order."""
     if not pairs:
         return []
-    wanted = np.asarray(pairs, dtype=np.int32)
+    wanted = np.sort(records.ids[np.asarray(pairs, dtype=np.int32)], axis=1)  # as compared: the lower id first
+    turned = [records.numbers[wanted[place, 0]] != one for place, (one, _) in enumerate(pairs)]
     records.connection.register(
         "asked",
         {"n": np.arange(len(pairs), dtype=np.int32), "a": wanted[:, 0].copy(), "b": wanted[:, 1].copy()},
@@ -84,10 +89,15 @@ def explain_all(records: Records, parameters: Parameters, pairs: list[tuple[int,
         "ORDER BY asked.n"
     ).fetchall()
     records.connection.unregister("asked")
-    return [_explained(records, parameters, row) for row in rows]
+    return [_explained(records, parameters, row, other) for row, other in zip(rows, turned, strict=True)]
 
 
-def _explained(records: Records, parameters: Parameters, row: tuple[Any, ...]) -> dict[str, Any]:
+def asked_for_its_group(told: dict[str, Any]) -> dict[str, Any]:
+    """The evidence for a pair that is sure by itself, but in a group of contradicting birth dates."""
+    return {**told, "band": "review", "asked": GROUP}
+
+
+def _explained(records: Records, parameters: Parameters, row: tuple[Any, ...], turned: bool) -> dict[str, Any]:
     size = len(records.comparisons)
     levels: list[int] = list(row[:size])
     terms = [float(term or 0) for term in row[size : 2 * size]]
@@ -95,6 +105,8 @@ def _explained(records: Records, parameters: Parameters, row: tuple[Any, ...]) -
     held = row[2 * size + max(len(records.keys), 1) :]
     one = dict(zip(records.fields, held[::2], strict=True))
     other = dict(zip(records.fields, held[1::2], strict=True))
+    if turned:
+        one, other = other, one
     m, h = parameters.of("one"), parameters.of("related")
     reasons: list[Reason] = []
     for place, comparison in enumerate(records.comparisons):
@@ -115,7 +127,9 @@ def _explained(records: Records, parameters: Parameters, row: tuple[Any, ...]) -
         )
     steps = round(max(-40.0, min(60.0, TERM_STEPS * sum(terms))))
     pattern = Patterns(np.asarray([levels], dtype=np.int16), np.asarray([steps / TERM_STEPS]), np.ones(1))
-    probability = float(probabilities(pattern, parameters)[0])
+    fitted = probabilities(pattern, parameters)
+    probability = float(capped(fitted, pattern.levels, records.comparisons)[0])
+    lacks = int(lacking(pattern.levels, records.comparisons)[0]) if fitted[0] >= AUTO else 0
     found = logs(pattern, parameters)[:, 0]
     rest = float(np.logaddexp.reduce(found[1:]))
     return {
@@ -124,6 +138,7 @@ def _explained(records: Records, parameters: Parameters, row: tuple[Any, ...]) -
         "weight": round((float(found[0]) - rest) / _BIT, 2),
         "probability": round(probability, 4),
         "band": band(probability),
+        **({"asked": REASONS[lacks]} if lacks else {}),
     }
 
 

@@ -17,9 +17,8 @@ from hoso.unify.likeness.model import Parameters, Patterns, contact_alone, expec
 from hoso.unify.likeness.patterns import TERM_STEPS
 from hoso.unify.likeness.records import Records
 from hoso.unify.likeness.sql import DUCKDB
+from hoso.unify.likeness.unasked import AUTO, capped
 
-AUTO = 0.94
-"""At this probability and above, pairs are linked without asking (weight 4 and more)."""
 LIKELY = 0.65
 """Where a file is divided into people when nobody says otherwise (weight 0.9): the model is too sure about families."""
 REVIEW = 0.5
@@ -75,7 +74,7 @@ class Matcher:
         self._sql.execute("CREATE TABLE found (a INTEGER, b INTEGER, key TINYINT)")
         more = ""
         if fresh is not None:
-            self._sql.register("news", {"id": np.nonzero(fresh)[0].astype(np.int32)})
+            self._sql.register("news", {"id": self.records.ids[np.nonzero(fresh)[0]]})
             self._sql.execute("CREATE TABLE fresh AS FROM news")
             more = " AND (a.id IN (FROM fresh) OR b.id IN (FROM fresh))"
         for place, key in enumerate(keys):
@@ -109,7 +108,7 @@ class Matcher:
     def edges(self, parameters: Parameters, least: float = KEPT) -> Edges:
         """The pairs whose probability is ``least`` or more, in the order of their records."""
         patterns, packed, terms = self._patterns(None)
-        score = probabilities(patterns, parameters)
+        score = capped(probabilities(patterns, parameters), patterns.levels, self.records.comparisons)
         kept = score >= least
         scores = {"pattern": packed[kept], "terms": terms[kept], "p": score[kept].astype(np.float32)}
         self._sql.register("scores", scores)
@@ -117,10 +116,13 @@ class Matcher:
             self._sql.execute("SELECT a, b, key, pattern, terms, p FROM pairs JOIN scores USING (pattern, terms)")
         )
         self._sql.unregister("scores")
-        order = np.lexsort((got["b"], got["a"]))
+        ends = (self.records.numbers[np.asarray(got[end], dtype=np.int32)] for end in ("a", "b"))
+        one, other = ends
+        a, b = np.minimum(one, other), np.maximum(one, other)
+        order = np.lexsort((b, a))
         return Edges(
-            np.asarray(got["a"], dtype=np.int32)[order],
-            np.asarray(got["b"], dtype=np.int32)[order],
+            a[order],
+            b[order],
             np.asarray(got["key"], dtype=np.int16)[order],
             np.asarray(got["pattern"], dtype=np.int64)[order],
             np.asarray(got["terms"], dtype=np.int16)[order],
@@ -128,14 +130,30 @@ class Matcher:
         )
 
     def clusters(self, edges: Edges, threshold: float = LIKELY) -> Ints:
-        """The label of each record: the smallest record of its cluster."""
+        """The label of each record: the smallest record of its cluster.
+
+        From ``AUTO`` on, as a night does: a record without a birth date is in no group whose dates contradict.
+        """
         linked = edges.probability >= threshold
-        a, b = edges.a[linked], edges.b[linked]
-        return cluster(self.records.size, a, b, edges.probability[linked], self._dates(a, b))
+        ids = self.records.ids
+        one, other = ids[edges.a[linked]], ids[edges.b[linked]]
+        a, b = np.minimum(one, other), np.maximum(one, other)
+        label = cluster(
+            self.records.size, a, b, edges.probability[linked], self._dates(a, b), unasked=threshold >= AUTO
+        )
+        # labels go by ids: name each group by the smallest number in it
+        smallest = np.full(self.records.size, self.records.size, dtype=np.int32)
+        np.minimum.at(smallest, label, self.records.numbers)
+        return smallest[label[ids]]
+
+    def unasked(self, edges: Edges) -> npt.NDArray[np.bool_]:
+        """Which of the pairs are linked without asking: sure, and in a group that bears them."""
+        label = self.clusters(edges, AUTO)
+        return (edges.probability >= AUTO) & (label[edges.a] == label[edges.b])
 
     def _patterns(self, decisions: Decisions | None) -> tuple[Patterns, npt.NDArray[np.int64], npt.NDArray[np.int8]]:
         """The distinct outcomes of all pairs, as patterns and as they are packed."""
-        got = columns(self._sql.execute("SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL"))
+        got = columns(self._sql.execute("SELECT pattern, terms, count(*) AS n FROM pairs GROUP BY ALL ORDER BY ALL"))
         packed = np.asarray(got["pattern"], dtype=np.int64)
         terms = np.asarray(got["terms"], dtype=np.int8)
         counts = np.asarray(got["n"], dtype=np.float64)
@@ -151,7 +169,8 @@ class Matcher:
 
     def _outcomes(self, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
         """Outcomes of given pairs, as far as they are among the candidates, with how many had them."""
-        chosen = np.asarray(sorted({(min(pair), max(pair)) for pair in pairs}), dtype=np.int32).reshape(-1, 2)
+        numbers = np.asarray(sorted({(min(pair), max(pair)) for pair in pairs}), dtype=np.int32).reshape(-1, 2)
+        chosen = np.sort(self.records.ids[numbers], axis=1)
         self._sql.register("chosen", {"a": chosen[:, 0].copy(), "b": chosen[:, 1].copy()})
         found = self._sql.execute(
             "SELECT pattern, terms, count(*) FROM pairs JOIN chosen USING (a, b) GROUP BY ALL"
@@ -160,7 +179,7 @@ class Matcher:
         return found
 
     def _dates(self, a: Ints, b: Ints) -> dict[int, str]:
-        """The birth dates of the records that are in a pair."""
+        """The birth dates of the records (by id) that are in a pair."""
         wanted = np.zeros(self.records.size, dtype=bool)
         wanted[a] = wanted[b] = True
         got = self._sql.execute("SELECT id, dob FROM records WHERE dob IS NOT NULL").fetchall()

@@ -40,13 +40,14 @@ from hoso.unify.identities import Identities
 from hoso.unify.likeness.columns import Columns, read_columns
 from hoso.unify.likeness.conclusion import BATCH, latest_key
 from hoso.unify.likeness.decide import Link, Night, Scored, Work, numbered, positions, work
-from hoso.unify.likeness.explain import explain_all
+from hoso.unify.likeness.explain import asked_for_its_group, explain_all
 from hoso.unify.likeness.matcher import KEPT, Decisions, Edges, Matcher
 from hoso.unify.likeness.model import Parameters
 from hoso.unify.likeness.normalise import normalised
 from hoso.unify.likeness.people import HEADER, Subject, subjects
 from hoso.unify.likeness.records import Records, write_rows
 from hoso.unify.likeness.reviews import ACCEPTED, LINKED, OPEN, REJECTED, WITHDRAWN, Review, Reviews
+from hoso.unify.likeness.unasked import AUTO
 from hoso.unify.people import People
 
 REFIT_MS = 7 * DAY_MS
@@ -248,7 +249,8 @@ class LikenessNight:
             if len(operations) < len(found.withdraw) + len(found.link):
                 add(a, b, LINKED, pair.probability, told, pair.probability)
             else:
-                add(a, b, OPEN, pair.probability, told, None)
+                sure = pair.probability >= AUTO
+                add(a, b, OPEN, pair.probability, asked_for_its_group(told) if sure else told, None)
         told = {operation["id"] for operation in operations}
         for review in self._reviews.all(OPEN):
             if review.id not in told:
@@ -341,4 +343,4 @@ def _labels(matcher: Matcher, sure: Sequence[Scored]) -> list[int]:
         empty,
         np.asarray([pair.probability for pair in sure], dtype=np.float32),
     )
-    return matcher.clusters(edges, 0.0).tolist()
+    return matcher.clusters(edges, AUTO).tolist()
