@@ -21,7 +21,7 @@ import numpy as np
 
 from hoso.unify.likeness.columns import read_columns
 from hoso.unify.likeness.components import components
-from hoso.unify.likeness.matcher import AUTO, Matcher
+from hoso.unify.likeness.matcher import Matcher
 from hoso.unify.likeness.normalise import FIELDS, normalised
 from hoso.unify.likeness.records import Records, write_rows
 from tests.likeness_people import people
@@ -54,16 +54,15 @@ def beside(rows: list[list[str]], truth: list[str]) -> dict[str, Any]:
         file = Path(folder) / "rows.tsv"
         columns = read_columns(rows[0])
         _, normalising = cpu(lambda: write_rows(normalised(rows[1:], columns), file))
-        (labels, edges, scored), seconds = cpu(lambda: ours(file))
+        (labels, edges, unasked, scored), seconds = cpu(lambda: ours(file))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         with contextlib.redirect_stdout(io.StringIO()):
             theirs, splink_seconds = cpu(lambda: splink(file))
     who = np.asarray([int(name[1:]) for name in truth])
-    sure = edges.probability >= AUTO
     return {
         "records": len(truth),
         "ours": _rounded(scores(truth, labels)),
-        "pair precision of links unasked": round(float((who[edges.a[sure]] == who[edges.b[sure]]).mean()), 4),
+        "pair precision of links unasked": round(float((who[edges.a[unasked]] == who[edges.b[unasked]]).mean()), 4),
         "splink": _rounded(scores(truth, theirs)),
         "CPU s normalising": round(normalising, 2),
         "CPU s ours": round(seconds, 2),
@@ -75,12 +74,12 @@ def beside(rows: list[list[str]], truth: list[str]) -> dict[str, Any]:
     }
 
 
-def ours(file: Path) -> tuple[list[int], Any, int]:
+def ours(file: Path) -> tuple[list[int], Any, Any, int]:
     """The matcher on normalised rows."""
     matcher = Matcher(Records(file))
     scored = matcher.candidates()
     edges = matcher.edges(matcher.fit())
-    return matcher.clusters(edges).tolist(), edges, scored
+    return matcher.clusters(edges).tolist(), edges, matcher.unasked(edges), scored
 
 
 def splink(file: Path) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hoso.unify.likeness.matcher import AUTO
+from hoso.unify.likeness.unasked import AUTO
 from infra.cli.connection import CommandError
 from infra.cli.main import app
 from tests.likeness_people import people
@@ -65,6 +65,36 @@ def test_a_pair_is_explained_without_its_values(tmp_path: Path) -> None:
     assert "bits" in done.stdout
     assert "probability" in done.stdout
     assert rows[one + 1][5] not in done.stdout
+
+
+def test_who_may_be_father_or_son_is_linked_to_neither_without_asking(tmp_path: Path) -> None:
+    # given: two of one name, one home and one phone, born apart, and a record that does not say when
+    rows, _ = people(23, 900)
+    place = {name: number for number, name in enumerate(rows[0])}
+    for name, born in (("father", "1951-03-17"), ("son", "1984-11-26"), ("either", "")):
+        row = [""] * len(rows[0])
+        said = {
+            "record_id": name,
+            "first_name": "Ngọc Ánh",
+            "last_name": "Tôn Thất",
+            "phone": "0987001234",
+            "dob": born,
+        }
+        for column, value in {**said, "address": "71/4 Bà Huyện", "district": "Quận 3"}.items():
+            row[place[column]] = value
+        rows.append(row)
+    file, out = written(tmp_path / "r.csv", rows), tmp_path / "c.csv"
+
+    done = RUNNER.invoke(
+        app, ["match", str(file), "--explain", "either", "son", "--out", str(out), "--threshold", str(AUTO)]
+    )
+
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.stdout.split())
+    assert "for a person to decide" in shown
+    assert "not linked without asking: the birth dates of those that either may be contradict" in shown
+    found = dict(csv.reader(out.open()))
+    assert len({found[name] for name in ("father", "son", "either")}) == 3
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ def test_sure_pairs_that_a_group_does_not_bear_are_asked_about() -> None:
     assert (found.link, found.ask) == ([Scored(0, 1, 0.99)], [Scored(1, 2, 0.96)])
 
 
+def test_a_link_in_force_is_asked_about_when_its_group_no_longer_bears_it() -> None:
+    held = subjects(*([mail] for mail in MAIL[:2]))
+    link = Link(MAIL[0], MAIL[1], 0.99)
+    found = decided(held, [(0, 1, 0.99)], active=[link], labels=[0, 1])
+    assert (found.keep, found.withdraw, found.ask) == ([link], [], [Scored(0, 1, 0.99)])
+
+
 def test_what_people_decided_counts() -> None:
     held = subjects(*([mail] for mail in MAIL[:4]))
     found = decided(held, [(0, 1, 0.99), (2, 3, 0.6)], accepted=[(2, 3)], rejected=[(0, 1)])

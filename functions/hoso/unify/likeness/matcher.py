@@ -103,7 +103,7 @@ class Matcher:
             return contact_alone(self.records.comparisons[0], by_chance[0], self.records.contact_alone)
         patterns, _, _ = self._patterns(decisions)
         start = expected(self.records.comparisons, by_chance, self.records.size)
-        return fit(patterns, start, self.records.comparisons, self.records.size)
+        return fit(patterns, start, self.records.comparisons, self.records.size, self.records.drawn)
 
     def edges(self, parameters: Parameters, least: float = KEPT) -> Edges:
         """The pairs whose probability is ``least`` or more, in the order of their records."""

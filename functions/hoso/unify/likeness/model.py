@@ -114,8 +114,13 @@ def expected(comparisons: Sequence[Comparison], u: Sequence[Floats], records: in
     )
 
 
-def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison], records: int) -> Parameters:
-    """EM from a start. Decisions of people count as what they say, whatever the model holds of the pair."""
+def fit(
+    patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison], records: int, drawn: int = 0
+) -> Parameters:
+    """EM from a start. Decisions of people count as what they say, whatever the model holds of the pair.
+
+    ``drawn``: the random pairs from which the outcomes of unrelated ones were counted; 0: these are known exactly.
+    """
     pairs = max(records * (records - 1) / 2, 1.0)
     now = start
     priors = _priors(comparisons)
@@ -147,7 +152,7 @@ def fit(patterns: Patterns, start: Parameters, comparisons: Sequence[Comparison]
                 float(weight.sum() + (more if weight.any() else _LEAST)) / pairs
                 for weight, more in zip(weights, seen_before, strict=True)
             ],
-            [_rest(start.u[place], now, place, comparisons[place]) for place in range(len(now.names))],
+            [_rest(start.u[place], now, place, comparisons[place], drawn) for place in range(len(now.names))],
             round_,
             int(patterns.accepted.sum() + patterns.rejected.sum()) if decided else 0,
         )
@@ -232,13 +237,19 @@ def _decided(parts: Floats, patterns: Patterns) -> Floats:
     return weights
 
 
-def _rest(seen: Floats, now: Parameters, place: int, comparison: Comparison) -> Floats:
-    """What is left of the outcomes of random pairs when those of matching pairs are taken out."""
+def _rest(seen: Floats, now: Parameters, place: int, comparison: Comparison, drawn: int) -> Floats:
+    """What is left of the outcomes of random pairs when those of matching pairs are taken out.
+
+    What was counted a few times in the draw is uncertain by its square root: less than that is not left.
+    """
     rest = seen.copy()
     for number, level in enumerate(comparison.levels):
         if level.term is None or number:
             taken = sum(share * table[place][number] for share, table in zip(now.shares, now.tables, strict=True))
-            rest[number] = max(seen[number] - taken, 0.1 * seen[number])
+            least = 0.1 * seen[number]
+            if drawn and level.rare is None:
+                least = max(least, min(seen[number], float(np.sqrt(seen[number] / drawn))))
+            rest[number] = max(seen[number] - taken, least)
     return rest / rest.sum()
 
 

@@ -85,6 +85,8 @@ class Records:
         self.comparisons: list[Comparison] = comparisons_for(self.fields, more)
         self.packing = Packing(self.comparisons)
         self.keys: list[Key] = keys_for(self.fields, telling)
+        self.drawn = 0
+        """How many random pairs ``by_chance`` looked at."""
         self.chance: dict[str, float] = {}
         """How often two unrelated records agree on a term."""
         self.contact_alone: float | None = None
@@ -102,6 +104,7 @@ class Records:
         one = generator.integers(0, self.size, size, dtype=np.int32)
         other = generator.integers(0, self.size, size, dtype=np.int32)
         differ = one != other
+        self.drawn = int(differ.sum())
         self.connection.register("lot", {"a": one[differ], "b": other[differ]})
         self.connection.execute(
             f"CREATE OR REPLACE TABLE by_chance AS SELECT {self.packing.levels_sql()} FROM lot "
