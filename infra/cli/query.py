@@ -58,7 +58,8 @@ def stored_events(connection: Connection, limit: int = 0, *, derived: bool = Fal
         # Only the first page reads the people anew; the others are of the same picture.
         age_ms = 0 if after_ms < 0 else _SAME_PICTURE_MS
         asked = {"query": query, "limit": size, "max_age_ms": age_ms}
-        found = connection.call("POST", "/v1/sql", asked)["items"]
+        answer = connection.call("POST", "/v1/sql", asked)
+        found = answer["items"]
         for row in found:
             told = {"derived": json.loads(row["derived"])} if derived else {}
             yield {
@@ -67,7 +68,7 @@ def stored_events(connection: Connection, limit: int = 0, *, derived: bool = Fal
                 "received_at": row["received_at"],
                 **told,
             }
-        if len(found) < size:
+        if len(found) < size and not answer["cut"]:
             return
         after_ms, after_id = found[-1]["received_at"], found[-1]["message_id"]
         left = left - len(found) if left is not None else None
@@ -83,6 +84,9 @@ def sql(
     """Run SQL (DuckDB) over everything that is stored."""
     with connect(data, url) as connection:
         answer = connection.call("POST", "/v1/sql", {"query": query, "limit": limit})
+    if answer["cut"]:
+        left = "the answer would be too large: only its first {} rows are here; ask for fewer columns, or by ranges"
+        show.errors.print(left.format(len(answer["items"])))
     if json_:
         show.value(answer["items"])
         return

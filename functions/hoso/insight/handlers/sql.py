@@ -1,11 +1,13 @@
 """POST /v1/sql: a SELECT over events, profiles, identities, memberships and deliveries, for analysts.
 
 Body: ``{"query", "limit"?, "max_age_ms"?}``. People are read from the tables as they are now; a caller that asks page
-after page allows a ``max_age_ms`` for what this process has read before.
+after page allows a ``max_age_ms`` for what this process has read before. The answer ends where it would grow too large
+for a function's, and says so: ``cut``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from functools import cache
@@ -27,6 +29,8 @@ from hoso.unify.build import Parts
 LIMIT_DEFAULT = 1_000
 LIMIT_MAX = 5_000
 MAX_AGE_MS = 60_000
+MAX_ANSWER_BYTES = 5_500_000
+"""What the rows of an answer may take as Lambda sends them (6 MB with all around them)."""
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -54,10 +58,22 @@ def run_query(request: Request) -> dict[str, Any]:
                 warehouse.events(source.archive(), rows.identities, source.alone, rows.shared)
         if "deliveries" in wanted:
             warehouse.fill("deliveries", map(delivery_row, source.deliveries.scan(source.workspace)))
-        return {"items": warehouse.run(query, limit), "next": None}
+        found = warehouse.run(query, limit)
+    items = fitting(found)
+    return {"items": items, "next": None, "cut": len(items) < len(found)}
 
 
 ROUTES = Router({"POST /v1/sql": run_query})
+
+
+def fitting(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first rows that fit into one answer. It travels as text within JSON: quotes and what is not ASCII grow."""
+    left = MAX_ANSWER_BYTES
+    for place, row in enumerate(found):
+        left -= len(json.dumps(json.dumps(row, default=str))) + 1
+        if left < 0:
+            return found[: max(place, 1)]
+    return found
 
 
 class _Source:
