@@ -168,8 +168,11 @@ class Roles:
         if tokens[surname] in _MIDDLE or (tokens[given] == "thi" and len(tokens) > 2):
             usual -= 6.0
         # Vietnamese: the given name comes last of what is not the surname. Western: first.
-        rest = [place for place in range(len(tokens)) if place != surname and len(tokens[place]) > 1]
-        natural = not rest or given == (rest[-1] if vietnamese else rest[0])
+        natural = True
+        for place in range(len(tokens) - 1, -1, -1) if vietnamese else range(len(tokens)):
+            if place != surname and len(tokens[place]) > 1:
+                natural = place == given
+                break
         return self._leaning(tokens[surname]) - self._leaning(tokens[given]) + usual + (1.5 if natural else 0.0)
 
     def _leaning(self, word: str) -> float:

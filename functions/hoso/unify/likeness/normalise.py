@@ -1,8 +1,8 @@
-"""Records to rows of comparable values, about 13 µs each."""
+"""Records to rows of comparable values, about 30 µs each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -27,25 +27,26 @@ def normalised(records: Iterable[Sequence[str]], columns: Columns) -> Iterator[R
     """A row per record, in the order of ``FIELDS`` and then of the extra columns. None: not said."""
     stream = iter(records)
     head = list(islice(stream, LEARNT_FROM))
-    take = {meaning: _taker(place) for meaning, place in columns.known.items()}
-    first, last = take.get("first", _nothing), take.get("last", _nothing)
-    make = _Maker(take, columns, Roles((first(record), last(record)) for record in head))
+    first, last = (_taker(columns.known.get(meaning)) for meaning in ("first", "last"))
+    make = _Maker(columns, Roles((first(record), last(record)) for record in head))
     return map(make.row, chain(head, stream))
 
 
 class _Maker:
     """Makes rows; remembers values that come again."""
 
-    def __init__(self, take: Mapping[str, Callable[[Sequence[str]], str]], columns: Columns, roles: Roles) -> None:
-        def of(meaning: str) -> Callable[[Sequence[str]], str]:
-            return take.get(meaning, _nothing)
+    def __init__(self, columns: Columns, roles: Roles) -> None:
+        def of(meaning: str) -> int:
+            """Where the meaning is found in the values of a record; -1, the empty text after them, if nowhere."""
+            return columns.known.get(meaning, -1)
 
         self._first, self._last, self._full = of("first"), of("last"), of("name")
         self._email, self._phone, self._dob, self._sex = of("email"), of("phone"), of("dob"), of("sex")
         self._house, self._street, self._unit = of("house"), of("street"), of("unit")
         self._ward, self._district, self._city = of("ward"), of("district"), of("city")
         self._postcode, self._country = of("postcode"), of("country")
-        self._extras = [_taker(place) for place in columns.extras.values()]
+        self._extras = list(columns.extras.values())
+        self._width = 1 + max((*columns.known.values(), *self._extras), default=0)
         self._roles = roles
         self._areas: dict[str, str | None] = {}
         self._cities: dict[str, str | None] = {}
@@ -54,24 +55,26 @@ class _Maker:
         self._texts: dict[str, str | None] = {}
 
     def row(self, record: Sequence[str]) -> Row:
-        first, last = self._first(record), self._last(record)
+        values = [value.strip() for value in record]
+        values += [""] * (self._width - len(values) + 1 if len(values) < self._width else 1)
+        first, last = values[self._first], values[self._last]
         if not first and not last:
-            first = self._full(record)
+            first = values[self._full]
         name = self._roles.parse(first, last)
-        raw = self._email(record)
+        raw = values[self._email]
         mail = mailbox(raw) if raw else None
-        raw = self._phone(record)
-        number = phone(raw, self._country(record)) if raw else None
-        line = self._street(record)
+        raw = values[self._phone]
+        number = phone(raw, values[self._country]) if raw else None
+        line = values[self._street]
         if "," in line:
-            parts = place(line, self._ward(record), self._district(record), self._city(record))
+            parts = place(line, values[self._ward], values[self._district], values[self._city])
             house, street_name, ward, district, town = parts
         else:
             house, street_name = (None, None) if not line else place(line, "", "", "")[:2]
-            ward = _kept(self._areas, self._ward(record), area)
-            district = _kept(self._areas, self._district(record), area)
-            town = _kept(self._cities, self._city(record), city)
-        given_house = self._house(record)
+            ward = _kept(self._areas, values[self._ward], area)
+            district = _kept(self._areas, values[self._district], area)
+            town = _kept(self._cities, values[self._city], city)
+        given_house = values[self._house]
         if given_house:
             house = "".join(words(fold(given_house))) or house
         telling = told(mail.local, name.given, name.surname) if mail else None
@@ -89,17 +92,17 @@ class _Maker:
             mail.local if mail else None,
             (telling.rest or None) if telling else None,
             number,
-            _kept(self._dates, self._dob(record), birth_date),
-            _kept(self._sexes, self._sex(record), sex),
+            _kept(self._dates, values[self._dob], birth_date),
+            _kept(self._sexes, values[self._sex], sex),
             house,
             street_name,
             ward,
             district,
             town,
-            _plain(self._postcode(record)),
-            _kept(self._texts, self._unit(record), _joined),
+            _plain(values[self._postcode]),
+            _kept(self._texts, values[self._unit], _joined),
         ]
-        row += [_plain(extra(record)) for extra in self._extras]
+        row += [_plain(values[extra]) for extra in self._extras]
         return row
 
 
@@ -129,12 +132,8 @@ def _plain(raw: str) -> str | None:
     return (text.strip("0") and text) or None
 
 
-def _taker(place: int) -> Callable[[Sequence[str]], str]:
+def _taker(place: int | None) -> Callable[[Sequence[str]], str]:
     def take(record: Sequence[str]) -> str:
-        return record[place].strip() if place < len(record) else ""
+        return record[place].strip() if place is not None and place < len(record) else ""
 
     return take
-
-
-def _nothing(_record: Sequence[str]) -> str:
-    return ""

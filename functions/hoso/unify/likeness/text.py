@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 EMPTY = frozenset(
     [
@@ -68,6 +69,7 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text)
 
 
+@lru_cache(maxsize=100_000)
 def squash(word: str) -> str:
     """A word without doubled letters: typing errors and the residue of Telex (Vieet, Daao) become the plain word.
 
