@@ -81,3 +81,21 @@ def test_an_explanation_says_why_a_sure_pair_is_asked_about() -> None:
     assert told["probability"] == pytest.approx(float(edges.probability[household]), abs=2e-3)
     best = int(np.argmax(edges.probability))
     assert "asked" not in explain(records, matched.parameters, int(edges.a[best]), int(edges.b[best]))
+
+
+@pytest.mark.parametrize(("middle", "level"), [("W", "same but for the middle"), ("S", "same full name")])
+def test_middle_initials_that_differ_contradict(middle: str, level: str) -> None:
+    rows, _ = people(4, 1_500)
+    place = {name: number for number, name in enumerate(rows[0])}
+    for name, initial in (("m1", "S"), ("m2", middle)):
+        row = [""] * len(rows[0])
+        said = {"record_id": name, "first_name": f"Mark {initial}", "last_name": "Smith", "phone": "3900638387"}
+        for column, value in {**said, "country": "US"}.items():
+            row[place[column]] = value
+        rows.append(row)
+    matched = match(rows)
+
+    told = explain(matched.matcher.records, matched.parameters, 1_500, 1_501)
+
+    assert told["reasons"][0]["level"] == level
+    assert told["band"] != "auto" or middle == "S"

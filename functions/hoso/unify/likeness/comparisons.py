@@ -70,7 +70,8 @@ def _edits(sql: str, dialect: Dialect) -> str:
 
 
 _BOTH_MIDDLES = (
-    "(strpos(a.middle, b.middle) > 0 OR strpos(b.middle, a.middle) > 0 OR EDITS(middle, 1) "
+    "(strpos(a.middle, b.middle) > 0 OR strpos(b.middle, a.middle) > 0 "
+    "OR (length(a.middle) > 1 AND length(b.middle) > 1 AND EDITS(middle, 1)) "  # of one letter, all are an edit apart
     "OR ((length(a.middle) = 1 OR length(b.middle) = 1) AND substr(a.middle, 1, 1) = substr(b.middle, 1, 1)))"
 )
 # What a mailbox tells of the middle name is news only where it is not the same mailbox for both.
