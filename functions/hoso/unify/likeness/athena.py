@@ -2,7 +2,7 @@
 
 The source is what ``normalise`` makes, as a table with a number ``id``. The statements make, in their order, the value
 weights, the keys, the candidate pairs, the distinct outcomes. From these, ``model.fit`` (numpy, a few thousand rows)
-learns the weights, ``unasked.capped`` gives the scores of outcomes; ``edges_statement`` picks the pairs above a band, and
+learns the weights, ``unasked.capped`` gives outcomes their scores; ``edges_statement`` picks pairs above a band, and
 grouping takes those alone.
 """
 
