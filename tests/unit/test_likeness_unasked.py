@@ -11,7 +11,7 @@ from hoso.unify.likeness.comparisons import BASE, identifier
 from hoso.unify.likeness.explain import explain
 from hoso.unify.likeness.unasked import AUTO, REASONS, capped, lacking
 from tests.likeness_people import people
-from tests.likeness_world import match
+from tests.likeness_world import Matched, match
 
 COMPARED = (*BASE, identifier("x1", "card"))
 
@@ -99,3 +99,16 @@ def test_middle_initials_that_differ_contradict(middle: str, level: str) -> None
 
     assert told["reasons"][0]["level"] == level
     assert told["band"] != "auto" or middle == "S"
+
+
+def test_in_a_small_file_all_pairs_are_counted_so_one_record_less_hardly_moves_a_score() -> None:
+    rows, _ = people(905, 300)
+    whole, less = match(rows), match(rows[:-1])
+
+    def by_pair(found: Matched) -> dict[tuple[int, int], float]:
+        edges = found.edges
+        return dict(zip(zip(edges.a.tolist(), edges.b.tolist(), strict=True), edges.probability.tolist(), strict=True))
+
+    assert whole.matcher.records.drawn == 300 * 299 // 2
+    before, after = by_pair(whole), by_pair(less)
+    assert max(abs(score - before[pair]) for pair, score in after.items() if pair in before) < 0.1

@@ -98,11 +98,14 @@ class Records:
         return self.connection.execute(sql).fetchall()[0]
 
     def by_chance(self) -> list[npt.NDArray[np.float64]]:
-        """Per comparison how often unrelated people's records come out at each level."""
-        size = min(RANDOM_PAIRS, max(self.size * 50, self.size * (self.size - 1) // 8))
-        generator = np.random.default_rng(7)
-        one = generator.integers(0, self.size, size, dtype=np.int32)
-        other = generator.integers(0, self.size, size, dtype=np.int32)
+        """Per comparison how often unrelated people's records come out at each level, from all pairs where they are
+        few enough: in a small file a draw, or one record more, would decide about the line."""
+        if self.size * (self.size - 1) // 2 <= RANDOM_PAIRS:
+            one, other = (ends.astype(np.int32) for ends in np.triu_indices(self.size, 1))
+        else:
+            generator = np.random.default_rng(7)
+            one = generator.integers(0, self.size, RANDOM_PAIRS, dtype=np.int32)
+            other = generator.integers(0, self.size, RANDOM_PAIRS, dtype=np.int32)
         differ = one != other
         self.drawn = int(differ.sum())
         self.connection.register("lot", {"a": one[differ], "b": other[differ]})
