@@ -158,7 +158,7 @@ def _parse_each(raw: bytes) -> Batch:
         _loads(raw)  # what is wrong with the text comes before what is wrong with the batch
         raise
     rest = raw[: layout.array_start] + b"[]" + raw[layout.array_end :]
-    if may_hold_long_number(rest) and holds_long_number(rest):
+    if holds_long_number(rest):
         raise _long_number()
     envelope = _object(_loads(rest))
     envelope.pop("batch", None)
@@ -185,7 +185,7 @@ def _fault(text: bytes, size: int) -> InvalidInput | None:
     """What makes the JSON text of an event unusable before it is parsed, or None."""
     if size > MAX_EVENT_BYTES:
         return _too_large()
-    if may_hold_long_number(text) and holds_long_number(text):
+    if holds_long_number(text):
         return _long_number()
     return None
 

@@ -132,7 +132,7 @@ def holds_integer_beyond_64_bits(raw: bytes) -> bool:
 
 def holds_long_number(raw: bytes) -> bool:
     """Whether a number of more than ``MAX_DIGITS`` digits in a row stands outside the strings."""
-    return _LONG_NUMBER.search(_STRINGS.sub(b'""', raw)) is not None
+    return may_hold_long_number(raw) and _LONG_NUMBER.search(_STRINGS.sub(b'""', raw)) is not None
 
 
 def _kept(found: re.Match[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from hoso.collect.scan import holds_long_number, loads, may_hold_long_number
+from hoso.collect.scan import holds_long_number, loads
 from hoso.collect.sources.contract import Json
 from hoso.model.errors import InvalidInput
 from hoso.model.record import nests_too_deep
@@ -27,7 +27,7 @@ _COMPACT = re.compile(r"\d{14}")
 
 def json_value(body: bytes) -> Any:
     """The parsed body. Raises ``InvalidInput``: ``invalid_json``, ``number_too_long``, ``too_deep``."""
-    if may_hold_long_number(body) and holds_long_number(body):
+    if holds_long_number(body):
         raise InvalidInput("a number has too many digits", code="number_too_long")
     try:
         value = loads(body)
