@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hoso.platform.http import MAX_ANSWER_BYTES, NoAnswer, Outbound, Resolved
 
 DEADLINE_S = 0.6
-SLACK_S = 0.5
+SLACK_S = 5
+"""For a busy machine; far below what the servers here would hold a client for."""
+HANG_S = 20
 Server = Callable[[socket.socket], None]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -74,7 +76,7 @@ def dripping(head: bytes, drop: bytes, pause_s: float = 0.05) -> Server:
     def behaviour(connection: socket.socket) -> None:
         reading(connection)
         connection.sendall(head)
-        for _ in range(200):
+        for _ in range(int(HANG_S / pause_s)):
             connection.sendall(drop)
             time.sleep(pause_s)
 
@@ -82,7 +84,7 @@ def dripping(head: bytes, drop: bytes, pause_s: float = 0.05) -> Server:
 
 
 def silent(connection: socket.socket) -> None:
-    time.sleep(DEADLINE_S * 3)
+    time.sleep(HANG_S)
 
 
 def endless(connection: socket.socket) -> None:
@@ -94,7 +96,7 @@ def endless(connection: socket.socket) -> None:
 
 def deaf(connection: socket.socket) -> None:
     """Accepts, and never reads: a large request cannot be sent."""
-    time.sleep(DEADLINE_S * 3)
+    time.sleep(HANG_S)
 
 
 def post(port: int, body: bytes = b"{}") -> tuple[int | None, float, bytes]:
@@ -214,7 +216,7 @@ def test_the_request_is_well_formed_and_asks_for_no_compression() -> None:
 
 def test_a_resolver_that_hangs_ends_at_the_deadline() -> None:
     def hanging(host: str, port: int) -> list[Resolved]:
-        time.sleep(DEADLINE_S * 3)
+        time.sleep(HANG_S)
         return []
 
     begin = time.monotonic()
@@ -272,7 +274,7 @@ def test_s21_the_checked_address_is_called_while_tls_checks_the_name(certificate
 def test_r42_a_tls_handshake_that_drips_ends_at_the_deadline() -> None:
     def behaviour(connection: socket.socket) -> None:
         connection.recv(10)
-        for _ in range(100):
+        for _ in range(HANG_S * 20):
             connection.sendall(b"\x16")
             time.sleep(0.05)
 

@@ -180,7 +180,7 @@ def test_a_body_may_come_in_chunks_on_a_kept_connection_without_stalls(twin: Twi
 
     assert event["body"] == '{"a":"x"}'
     assert "transfer-encoding" not in event["headers"]
-    assert sorted(seconds)[5] < 0.03
+    assert sorted(seconds)[2] < 0.03  # each would stall
     connection.close()
 
 

@@ -76,13 +76,13 @@ def test_s15_html_escapes_every_value() -> None:
 
 
 def test_s15_output_and_time_are_limited() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     with pytest.raises(InvalidInput):
         render("{{ a }}" * 500, {"a": "x" * (MAX_OUTPUT // 100)})
     for hostile in ("{{" * 50_000, "{{ a" + "|" * 99_000, "{{ a." + "a" * 99_000 + "}}", "{" * 100_000):
         with pytest.raises(InvalidInput) if hostile.startswith("{{") else pytest.MonkeyPatch.context():
             check(hostile)
-    assert time.perf_counter() - begin < 0.5
+    assert time.thread_time() - begin < 0.5
 
 
 def test_missing_values_become_empty_or_the_default() -> None:

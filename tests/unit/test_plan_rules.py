@@ -111,11 +111,11 @@ def test_the_reason_stays_short_for_an_event_full_of_faults() -> None:
 
 def test_s15_a_pattern_takes_linear_time() -> None:
     document = plan({"properties": {"a": {"pattern": "^(a+)+$"}, "b": {"pattern": "(x+x+)+y"}}})
-    started = time.perf_counter()
+    started = time.thread_time()
     fault = says(document, "Signed Up", {"properties": {"a": "a" * 30_000 + "!", "b": "x" * 30_000}})
 
     assert fault is not None
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -164,11 +164,11 @@ def doubled(levels: int) -> dict[str, Any]:
     ],
 )
 def test_s15_a_schema_that_could_hang_fetch_or_mislead_is_refused(schema: Any) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(InvalidInput) as caught:
         read_plan(plan(schema))
     assert caught.value.code in ("invalid_schema", "invalid_plan")
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize(
