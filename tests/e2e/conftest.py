@@ -12,9 +12,17 @@ from infra.cli.connection import Connection
 from infra.cli.serve import open_twin
 
 
-@pytest.fixture(scope="module", params=["in-process", "isolated"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked ``both_ways`` run on a twin with its functions in process and on one with a process per function."""
+    if "hoso" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_ways") is not None
+        modes = ["in-process", "isolated"] if both else ["in-process"]
+        metafunc.parametrize("hoso", modes, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def hoso(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A fresh twin, once with the functions in process and once with one process per function."""
+    """A fresh twin."""
     folder: Path = tmp_path_factory.mktemp(request.param)
     with open_twin(folder, port=0, isolated=request.param == "isolated") as connection:
         yield connection

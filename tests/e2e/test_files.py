@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
 from hoso.collect.imports.pieces import MAX_ROWS
 from infra.cli.connection import Connection
@@ -78,6 +79,7 @@ def bucket_of_the_twin() -> tuple[Any, str]:
     return s3, next(held["Name"] for held in s3.list_buckets()["Buckets"] if "files" in held["Name"])
 
 
+@pytest.mark.both_ways
 def test_a_large_file_dropped_into_the_bucket_is_cut_by_the_machine(hoso: Connection) -> None:
     s3, bucket = bucket_of_the_twin()
     event = {"type": "track", "event": "Seen", "userId": "large", "timestamp": "2026-01-05T00:00:00Z"}

@@ -35,6 +35,7 @@ def outcomes(hoso: Connection, visitor: Visitor) -> list[tuple[str, str | None]]
     return [(d["status"], d.get("reason")) for d in visitor.deliveries() if d["destination"] == "shop-mail"]
 
 
+@pytest.mark.both_ways
 def test_the_story_comes_true(hoso: Connection, sink: Audience) -> None:
     lines = list(tell(hoso, sink))
 
@@ -84,6 +85,7 @@ def test_a_batch_sent_twice_counts_once_and_mails_once(hoso: Connection, sink: A
     assert (totals["orders"], totals["revenue"], totals["events"]) == (1, NEW_PRICE, 4)
 
 
+@pytest.mark.both_ways
 def test_time_alone_takes_a_person_out(hoso: Connection, sink: Audience) -> None:
     visitor = interested(hoso, "patient")
     pid = (visitor.profile() or {})["profile_id"]

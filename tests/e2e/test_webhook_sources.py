@@ -18,9 +18,6 @@ from infra.cli.main import app
 from infra.cli.query import stored_events
 from tests.vendor_api import FORM, LEAD, told, vendor
 
-# one process per function shows most: own environment, own role; a second twin would only cost time
-pytestmark = pytest.mark.parametrize("hoso", ["isolated"], indirect=True)
-
 SECRET = "TESTHASHSECRET0123456789ABCDEFGH"
 KEY2 = "test-key2-0123456789abcdefghijklm"
 
@@ -48,6 +45,7 @@ def events_since(hoso: Connection, started_ms: int) -> list[dict[str, Any]]:
     return [event for event in stored_events(hoso) if event["received_at"] >= started_ms]
 
 
+@pytest.mark.both_ways
 def test_a_vnpay_payment_is_stored_once_and_shown(hoso: Connection) -> None:
     started = int(time.time() * 1000)
     url = source(hoso, "shop-vnpay", "vnpay", SECRET)
