@@ -47,9 +47,22 @@ def test_components_are_those_of_a_walk(seed: int) -> None:
 
 
 def test_components_of_a_long_chain_against_the_order_of_its_nodes() -> None:
-    chain = np.arange(20_000, dtype=np.int32)
+    chain = np.arange(150_000, dtype=np.int32)
     np.random.default_rng(1).shuffle(chain)
     assert not components(len(chain), chain[:-1], chain[1:]).any()
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_components_of_a_star_whose_centre_comes_last(step: int) -> None:
+    leaves = np.arange(150_000, dtype=np.int32)[::step]
+    assert not components(len(leaves) + 1, leaves, np.full_like(leaves, len(leaves))).any()
+
+
+def test_components_beside_a_chain_in_order_stay_apart() -> None:
+    chain = np.arange(0, 150_000, 2, dtype=np.int32)
+    label = components(150_000, chain[:-1], chain[1:])
+    assert not label[chain].any()
+    assert (label[1::2] == np.arange(1, 150_000, 2)).all()
 
 
 def test_a_record_without_birth_date_does_not_join_two_who_were_born_apart() -> None:
