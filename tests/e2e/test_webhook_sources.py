@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -238,3 +239,92 @@ def test_a_lead_that_meta_only_names_gets_the_answers_of_its_form(hoso: Connecti
     profile = hoso.call("GET", "/v1/profiles/email:an.nguyen@example.com")
     assert {entry["event"] for entry in profile["timeline"]["items"]} >= {"Lead Submitted", "Lead Answered"}
     assert profile["traits"]["name"]["value"] == "Nguyễn Thị An"
+
+
+HUBSPOT = "zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"
+
+
+def hubspot(hoso: Connection, url: str, **change: Any) -> requests.Response:
+    """A change that HubSpot tells, signed as it signs."""
+    stamp = str(now_ms(hoso))
+    told_change = {"eventId": 7, "subscriptionId": 1, "portalId": 6, "occurredAt": int(stamp), "attemptNumber": 0}
+    body = json.dumps([{**told_change, **change}])
+    signature = base64.b64encode(digest(HUBSPOT, "POST" + url + body + stamp)).decode()
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": stamp}
+    return requests.post(url, data=body, headers={"content-type": "application/json", **headers}, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def silent(hoso: Connection) -> dict[str, str]:
+    """Segments of those whom a channel may not reach."""
+    for channel in ("email", "zalo"):
+        key, rule = f"silent-{channel}", {"kind": "suppressed", "channel": channel}
+        hoso.call("PUT", f"/v1/segments/{key}", {"schema": "segment/1", "key": key, "rule": rule})
+    time.sleep(6)  # a warm consumer reads its rules again
+    return {"email": "silent-email", "zalo": "silent-zalo"}
+
+
+def opted_out_at_hubspot(hoso: Connection) -> tuple[str, str]:
+    url = source(hoso, "out-hubspot", "hubspot", HUBSPOT)
+    change = {"subscriptionType": "contact.propertyChange", "propertyName": "hs_email_optout", "propertyValue": "true"}
+    assert hubspot(hoso, url, objectId=88001, **change).status_code == 200
+    return "crm_id:88001", "email"
+
+
+def opted_out_at_salesforce(hoso: Connection) -> tuple[str, str]:
+    settings = '{"organization_id": "00D000000000001EAA"}'
+    made = command(hoso, "put", "out-sf", "--kind", "salesforce", "--settings", settings)
+    url = made["addresses"][0]["url"]
+    command(hoso, "secret", "out-sf", "--value", "salesforce-test-key")
+    record = {"Id": "003OUT", "Email": "an.out@example.com", "HasOptedOutOfEmail": True}
+    header = {"entityName": "Contact", "recordIds": ["003OUT"], "changeType": "UPDATE", "commitNumber": 1}
+    body = json.dumps({"payload": {"ChangeEventHeader": {**header, "commitTimestamp": now_ms(hoso)}, **record}})
+    headers = {"content-type": "application/json", "x-cdp-key": "salesforce-test-key"}
+    assert requests.post(url, data=body, headers=headers, timeout=20).status_code == 200
+    return "crm_id:003OUT", "email"
+
+
+def unfollowed_at_zalo(hoso: Connection) -> tuple[str, str]:
+    url = source(hoso, "out-zalo", "zalo_oa", "zalo-secret")
+    stamp = str(now_ms(hoso))
+    told_event = {"app_id": "43", "oa_id": "99", "event_name": "unfollow", "follower": {"id": "24"}, "timestamp": stamp}
+    body = json.dumps(told_event)
+    signature = hashlib.sha256(f"43{body}{stamp}zalo-secret".encode()).hexdigest()
+    headers = {"content-type": "application/json", "x-zevent-signature": f"mac={signature}"}
+    assert requests.post(url, data=body, headers=headers, timeout=20).status_code == 200
+    return "zalo_id:99:24", "zalo"
+
+
+@pytest.mark.parametrize("leaves", [opted_out_at_hubspot, opted_out_at_salesforce, unfollowed_at_zalo])
+def test_who_opts_out_at_a_vendor_is_silent_on_that_channel(
+    hoso: Connection, silent: dict[str, str], leaves: Callable[[Connection], tuple[str, str]]
+) -> None:
+    identifier, channel = leaves(hoso)
+
+    assert hoso.drain(60)["stuck"] == []
+    profile = hoso.call("GET", f"/v1/profiles/{identifier}")
+    assert profile["consent"][f"marketing/{channel}"]["state"] == "denied"
+    assert set(profile["segments"]) == {silent[channel]}
+
+
+def test_a_contact_that_hubspot_only_names_is_asked_for(hoso: Connection) -> None:
+    contact = {"id": "99001", "updatedAt": "2026-01-05T07:00:00Z"}
+    held = {"firstname": "Bình", "lastname": "Trần", "email": "binh.tran@example.com", "hs_email_optout": "true"}
+    with vendor(told({"results": [{**contact, "properties": held}]})) as api:
+        settings = json.dumps({"api": api.url})
+        url = command(hoso, "put", "ask-hubspot", "--kind", "hubspot", "--settings", settings)["addresses"][0]["url"]
+        command(hoso, "secret", "ask-hubspot", "--value", HUBSPOT)
+        command(hoso, "secret", "ask-hubspot", "--use", "api_token", "--value", "pat-0001")
+
+        assert hubspot(hoso, url, objectId=99001, subscriptionType="contact.creation").status_code == 200
+        assert hoso.drain(60)["stuck"] == []
+
+    ((method, path, headers, _),) = api.asked
+    assert (method, path, headers["authorization"]) == (
+        "POST",
+        "/crm/v3/objects/contacts/batch/read",
+        "Bearer pat-0001",
+    )
+    profile = hoso.call("GET", "/v1/profiles/crm_id:99001")
+    assert profile["traits"]["email"]["value"] == "binh.tran@example.com"
+    assert profile["consent"]["marketing/email"]["state"] == "denied"
