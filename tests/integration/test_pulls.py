@@ -102,13 +102,14 @@ class Place:
         self.now = BEGIN + 6 * HOUR_MS
         self._imported: set[str] = set()
 
-    def marketo(self, secret: str | None = "bulk-secret-1", **more: Any) -> None:
+    def marketo(self, secret: str | None = "bulk-secret-1", settings: Any = None, **more: Any) -> None:
         pull = {"api": self.api.url, "client_id": "app", "since": SINCE, "objects": ["leads"], **more}
-        self.inner.source("crm", "marketo", {"pull": pull}, {"api_token": [secret]} if secret else {})
+        secrets = {"api_token": [secret]} if secret else {}
+        self.inner.source("crm", "marketo", {**(settings or {}), "pull": pull}, secrets)
 
-    def salesforce(self, **more: Any) -> None:
+    def salesforce(self, settings: Any = None, **more: Any) -> None:
         pull = {"api": self.api.url, "client_id": "app", "since": SINCE, **more}
-        settings = {"organization_id": "00D000000000001", "pull": pull}
+        settings = {"organization_id": "00D000000000001", **(settings or {}), "pull": pull}
         self.inner.source("sf", "salesforce", settings, {"api_token": ["bulk-secret-1"]})
 
     def tick(self, minutes: int = 15) -> None:
@@ -197,6 +198,19 @@ def test_a_bulk_query_of_salesforce_comes_page_by_page(place: Place) -> None:
     people = [event["traits"]["email"] for event in place.imported() if event["type"] == "identify"]
     assert sorted(people) == ["binh@example.com", "chi@example.com"]
     assert place.standing("sf")[0]["files"] == 2
+
+
+def test_rows_name_people_by_the_type_of_identifier_of_their_source(place: Place) -> None:
+    place.marketo(objects=["leads", "activities"], settings={"id_type": "marketo_lead"})
+    place.salesforce(objects={"Contact": ["Email"]}, settings={"id_type": "sf_contact"})
+    place.crm.states = ["Completed"]
+    place.tick()
+    place.tick()
+
+    events = place.imported()
+
+    types = {one["type"] for event in events for one in event["context"]["externalIds"]}
+    assert (len(events), types) == (7, {"marketo_lead", "sf_contact"})
 
 
 def test_a_file_without_rows_is_not_dropped(place: Place) -> None:

@@ -217,3 +217,17 @@ def test_bulk_files_of_crms_are_known_by_their_columns() -> None:
         [{"id": "7", "email": "an@x.vn", "updatedAt": "2026-01-05T07:00:00Z"}], {"layout": "marketo"}
     ).events
     assert lead["type"] == "identify"
+
+
+@pytest.mark.parametrize(
+    ("row", "layout", "usual"),
+    [
+        ({"Id": "003A", "Email": "an@x.vn", "SystemModstamp": "2026-01-05T07:00:00.000Z"}, "salesforce", "crm_id"),
+        ({"id": "7", "email": "an@x.vn", "updatedAt": "2026-01-05T07:00:00Z"}, "marketo", "customer_id"),
+    ],
+)
+def test_a_mapping_tells_what_kind_of_identifier_the_ids_of_a_bulk_file_are(
+    row: dict[str, Any], layout: str, usual: str
+) -> None:
+    for document, kind in (({"layout": layout}, usual), ({"layout": layout, "id_type": "other_crm"}, "other_crm")):
+        assert [one["type"] for one in mapped([row], document).events[0]["context"]["externalIds"]] == [kind]

@@ -90,12 +90,14 @@ def _each(make: Callable[[Json, int, Mapped], None]) -> Callable[[Sequence[tuple
 
 
 def _bulk_mapper(name: str, given: Mapping, columns: Sequence[str], source: str) -> Callable[[Json], list[Json]]:
-    """The function from a row of a CRM's bulk file to calls; ``object`` of the mapping names Salesforce's object."""
+    """The function from a row of a CRM's bulk file to calls. Of the mapping ``object`` names Salesforce's object,
+    ``id_type`` the type of identifier that the row's id is."""
     if name == "salesforce":
-        entity = given.object or "Contact"
-        return lambda row: list(salesforce.bulk_rows([row], entity, source))
+        entity, kind = given.object or "Contact", given.id_type or salesforce.ID_TYPE
+        return lambda row: list(salesforce.bulk_rows([row], entity, source, kind))
     rows = marketo.activity_rows if "marketoGUID" in columns else marketo.lead_rows
-    return lambda row: list(rows([row], source, zone=given.zone if given.zone != HOME_ZONE else "UTC"))
+    zone, kind = given.zone if given.zone != HOME_ZONE else "UTC", given.id_type or marketo.ID_TYPE
+    return lambda row: list(rows([row], source, kind, zone))
 
 
 def _foreign(calls: Callable[[Json], list[Json]], source: str) -> Callable[[Json, int, Mapped], None]:

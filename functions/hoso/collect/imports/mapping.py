@@ -88,6 +88,8 @@ class Mapping(BaseModel):
     zone: str = HOME_ZONE
     currency: str = "VND"
     object: str | None = Field(default=None, max_length=100)
+    id_type: str | None = Field(default=None, min_length=1, max_length=64)
+    """The type of identifier that a record's id is, in a CRM's bulk files; left out: that of its source."""
     type: Literal["identify", "track", "page", "screen", "group", "alias"] = "identify"
     event: str | None = None
     columns: dict[str, str] = Field(default={}, max_length=500)

@@ -19,6 +19,7 @@ import orjson
 from hoso.collect.pulls import puller_of
 from hoso.collect.pulls.contract import Caller, Json, Puller, TooMuch, Trouble, Window, begin_of, due_after
 from hoso.collect.sources.contract import TOKEN, HookSource
+from hoso.collect.sources.reading import given
 from hoso.model.time import DAY_MS, MINUTE_MS, format_instant
 from hoso.platform.clock import Clock
 from hoso.platform.dynamo import Item, Refused, Table, at_version
@@ -77,7 +78,7 @@ class Pulls:
                 return state
             if progress != "done":
                 raise Trouble(f"the job is {progress}", gone=True)
-            files = self._fetch(source.key, puller, caller, window, state["job"])
+            files = self._fetch(source, puller, caller, window, state["job"])
         except TooMuch as error:
             span = max((state["until"] - state["since"]) // 2, SHORTEST_MS)
             return {**_without_job(state), "span": span, "next": now, "trouble": error.message}
@@ -102,11 +103,11 @@ class Pulls:
         job = puller.create(caller, window)
         return {**state, "job": job, "until": window.until, "at": now, "next": now}
 
-    def _fetch(self, source: str, puller: Puller, caller: Caller, window: Window, job: str) -> int:
-        """Drop the files of a job; how many they are."""
-        root = f"imports/{quote(self.workspace, safe='')}/{source}/"
+    def _fetch(self, source: HookSource, puller: Puller, caller: Caller, window: Window, job: str) -> int:
+        """Drop the files of a job, each with what its rows are; how many they are."""
+        root = f"imports/{quote(self.workspace, safe='')}/{source.key}/"
         span = f"{_short(window.since)}-{_short(window.until)}"
-        mapping = orjson.dumps(puller.mapping(window))
+        mapping = orjson.dumps(puller.mapping(window) | given(id_type=source.settings.get("id_type")))
         count = 0
         for count, body in enumerate(_filled(puller.files(caller, window, job)), 1):
             key = f"{root}pulled-{window.object}-{span}-{count}.csv"

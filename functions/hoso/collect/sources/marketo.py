@@ -15,6 +15,8 @@ from hoso.collect.sources.reading import form, given, instant, is_zone, json_obj
 from hoso.collect.sources.standard import KEY_HEADER, verify_key
 from hoso.model.errors import InvalidInput
 
+ID_TYPE = "customer_id"
+"""The type of identifier that a lead's id is, where the settings say nothing."""
 _TRAITS = {
     "email": "email",
     "phone": "phone",
@@ -52,7 +54,7 @@ class MarketoSettings(Settings):
 
     header: str = Field(default=KEY_HEADER, pattern=r"^[a-z0-9-]{1,60}$")
     zone: Annotated[str, AfterValidator(is_zone)] = "UTC"
-    id_type: str = "customer_id"
+    id_type: str = ID_TYPE
     pull: MarketoPull | None = None
     """What is fetched on a schedule (``hoso.collect.pulls``)."""
 
@@ -77,7 +79,7 @@ def facts(delivery: Delivery) -> list[Fact]:
     settings = delivery.source.settings
     at = instant(told.get("occurred_at"), settings.get("zone", "UTC"))
     key = text_of(told.get("event_id")) or orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
-    who = person(traits={"email": email}, ids=[(settings.get("id_type", "customer_id"), lead)])
+    who = person(traits={"email": email}, ids=[(settings.get("id_type", ID_TYPE), lead)])
     kind = text_of(told.get("type")) or "marketo.campaign"
     name = (
         "Marketo Campaign Triggered" if kind == "marketo.campaign" else f"Marketo {kind.removeprefix('marketo.')[:80]}"
@@ -91,7 +93,7 @@ def facts(delivery: Delivery) -> list[Fact]:
 
 
 def lead_rows(
-    rows: Iterable[Mapping[str, str]], connection: str, id_type: str = "customer_id", zone: str = "UTC"
+    rows: Iterable[Mapping[str, str]], connection: str, id_type: str = ID_TYPE, zone: str = "UTC"
 ) -> Iterator[Json]:
     """Calls of the tracking API from rows of a lead export, by Marketo's own column names.
 
@@ -111,7 +113,7 @@ def lead_rows(
 
 
 def activity_rows(
-    rows: Iterable[Mapping[str, str]], connection: str, id_type: str = "customer_id", zone: str = "UTC"
+    rows: Iterable[Mapping[str, str]], connection: str, id_type: str = ID_TYPE, zone: str = "UTC"
 ) -> Iterator[Json]:
     """Calls of the tracking API from rows of an activity export; ``marketoGUID`` tells one activity from another."""
     for row in rows:

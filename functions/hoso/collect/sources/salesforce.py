@@ -28,6 +28,8 @@ from hoso.collect.sources.xml import Element, parse_xml
 from hoso.model.errors import HosoError, InvalidInput
 
 MAX_NOTIFICATIONS = 100
+ID_TYPE = "crm_id"
+"""The type of identifier that a record's id is, where the settings say nothing."""
 PEOPLE = frozenset({"Contact", "Lead", "PersonAccount"})
 _ORGANIZATION_CHARACTERS = 15
 """The last three of 18 only repeat the letter case of the others."""
@@ -66,7 +68,7 @@ class SalesforceSettings(Settings):
 
     organization_id: str = Field(pattern=r"^00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?$")
     client_id: str = ""
-    id_type: str = "crm_id"
+    id_type: str = ID_TYPE
     pull: SalesforcePull | None = None
     """What is fetched on a schedule (``hoso.collect.pulls``)."""
 
@@ -85,7 +87,7 @@ def verify(delivery: Delivery) -> None:
 def facts(delivery: Delivery) -> list[Fact | HosoError]:
     """Every notification of a message, or every change event."""
     settings = delivery.source.settings
-    id_type: str = settings.get("id_type", "crm_id")
+    id_type: str = settings.get("id_type", ID_TYPE)
     if _is_soap(delivery):
         return _of_messages(_notifications(delivery), id_type)
     found: list[Fact | HosoError] = []
@@ -97,7 +99,7 @@ def facts(delivery: Delivery) -> list[Fact | HosoError]:
     return found
 
 
-def change_facts(change: object, id_type: str = "crm_id", own_client: str = "") -> Iterator[Fact]:
+def change_facts(change: object, id_type: str = ID_TYPE, own_client: str = "") -> Iterator[Fact]:
     """What a change event of the data capture tells, per record. Raises ``InvalidInput``."""
     payload = member(change, "payload") or member(change, "detail", "payload") or change
     header = member(payload, "ChangeEventHeader")
@@ -128,7 +130,7 @@ def change_facts(change: object, id_type: str = "crm_id", own_client: str = "") 
 
 
 def bulk_rows(
-    rows: Iterable[Mapping[str, str]], entity: str, connection: str, id_type: str = "crm_id"
+    rows: Iterable[Mapping[str, str]], entity: str, connection: str, id_type: str = ID_TYPE
 ) -> Iterator[Json]:
     """Calls of the tracking API from rows of a bulk query over one object; the columns are the object's fields.
 
