@@ -7,6 +7,7 @@ than the ``received_at`` of any folded event.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -26,6 +27,7 @@ from hoso.segment.conditions import (
     suppressed_leaf,
     trait_leaf,
 )
+from hoso.segment.counts import Leaf
 from hoso.segment.language import (
     AllOf,
     AnyOf,
@@ -45,7 +47,7 @@ from hoso.segment.language import (
     Trait,
 )
 from hoso.segment.language import Sequence as Steps
-from hoso.segment.measures import Leaf, event_leaf
+from hoso.segment.measures import asks_count, contrary, count_leaf, event_leaf
 from hoso.segment.meters import HELD, SIGNATURE, Fold, merge_meters
 from hoso.segment.person import PersonState, RuleEvent, Verdict
 from hoso.segment.registry import Registry
@@ -62,6 +64,10 @@ CONSENT, IDENTIFIERS, LISTS, SCORES, SUPPRESSED = "$consent", "$identifiers", "$
 """Names to pass to ``affected`` beside trait names when these parts of a person changed."""
 
 
+PersonCondition = Everyone | Trait | OnList | Consent | Suppressed | HasId | ScoreTest | Geo | Split
+Condition = PersonCondition | EventMeasure | Steps
+
+
 class LiveRules:
     """Compiled segments. ``version`` changes when the set of documents or the engine does.
 
@@ -75,7 +81,7 @@ class LiveRules:
             check_references(segment, known)
         registry = Registry()
         compiler = _Compiler(known, registry)
-        self._leaves = {key: compiler.segment(key) for key in sorted(known)}
+        self._leaves = compiler.segments()
         meters = registry.build()
         self.segments = tuple(segments)
         self.keys = frozenset(known)
@@ -127,19 +133,25 @@ class LiveRules:
     def evaluate(self, person: PersonState, as_of: int, keys: Iterable[str] | None = None) -> dict[str, Verdict]:
         """The verdicts of these segments (all when None); unknown keys are left out."""
         leaves = self._leaves
-        wanted = leaves if keys is None else {key: leaves[key] for key in keys if key in leaves}
+        wanted = leaves if keys is None else [key for key in keys if key in leaves]
         if person.deleted:
             return dict.fromkeys(wanted, _NOBODY)
         person.running = {}
         verdicts: dict[str, Verdict] = {}
+        said: dict[Leaf, Verdict] = {}
         held = person.meters.get(HELD)
         silent = self.paused.union(held) if held else self.paused
-        for key, leaf in wanted.items():
+        for key in wanted:
             if silent and key in silent:
                 verdicts[key] = _LEFT_AS_IT_IS
-            else:
+                continue
+            leaf = leaves[key]
+            verdict = said.get(leaf)
+            if verdict is None:
                 holds, until = leaf(person, as_of)
-                verdicts[key] = _verdict((holds is True, None if until >= AFTER_LAST_MS else until, holds is None))
+                verdict = _verdict((holds is True, None if until >= AFTER_LAST_MS else until, holds is None))
+                said[leaf] = verdict
+            verdicts[key] = verdict
         return verdicts
 
 
@@ -155,12 +167,30 @@ def compile_live(segments: Sequence[Segment], paused: Collection[str] = ()) -> L
 
 
 class _Compiler:
+    """Makes one leaf of equal conditions, wherever they stand, so that a person is asked each of them once.
+
+    Groups are lists of leaves, so that what several of them ask can be remembered once all are known.
+    """
+
     def __init__(self, known: Mapping[str, Segment], registry: Registry) -> None:
         self._known = known
         self._registry = registry
         self._done: dict[str, Leaf] = {}
+        self._same: dict[object, Leaf] = {}
+        self._groups: list[list[Leaf]] = []
+        self._costly: set[Leaf] = set()
 
-    def segment(self, key: str) -> Leaf:
+    def segments(self) -> dict[str, Leaf]:
+        """The leaf of every segment, by key."""
+        asked = {key: self._segment(key) for key in sorted(self._known)}
+        uses = Counter(leaf for parts in self._groups for leaf in parts)
+        uses.update(set(asked.values()))
+        kept = {leaf: _remembered(leaf) for leaf in self._costly if uses[leaf] > 1}
+        for parts in self._groups:
+            parts[:] = [kept.get(leaf, leaf) for leaf in parts]
+        return {key: kept.get(leaf, leaf) for key, leaf in asked.items()}
+
+    def _segment(self, key: str) -> Leaf:
         if key not in self._done:
             segment = self._known[key]
             self._done[key] = self._rule(segment.rule, zone(segment.timezone))
@@ -169,23 +199,67 @@ class _Compiler:
     def _rule(self, rule: Rule, zone: Zone) -> Leaf:
         if isinstance(rule, (AllOf, AnyOf)):
             # parts that look at no event come first: they are cheap and often decide for ever
-            parts = sorted(rule.of, key=_reads_events)
-            leaves = [self._rule(part, zone) for part in parts]
-            return leaves[0] if len(leaves) == 1 else _group(leaves, stopper=isinstance(rule, AnyOf))
-        if isinstance(rule, Not):
-            return _negation(self._rule(rule.of, zone))
+            parts = list(dict.fromkeys(self._rule(part, zone) for part in sorted(rule.of, key=_reads_events)))
+            if len(parts) == 1:
+                return parts[0]
+            stopper = isinstance(rule, AnyOf)
+            return self._one((stopper, frozenset(parts)), rule, lambda: self._group(parts, stopper=stopper))
         if isinstance(rule, InSegment):
-            return self.segment(rule.key)
+            return self._segment(rule.key)
+        if isinstance(rule, Not):
+            inner = rule.of
+            if isinstance(inner, EventMeasure) and asks_count(inner):
+                return self._one(
+                    _spelt(rule, zone), rule, lambda: count_leaf(inner, zone, self._registry, negated=True)
+                )
+            part = self._rule(inner, zone)
+            return self._one((None, part), rule, lambda: self._negation(part))
+        return self._one(_spelt(rule, zone), rule, lambda: self._condition(rule, zone))
+
+    def _one(self, name: object, rule: Rule, make: Callable[[], Leaf]) -> Leaf:
+        """The one leaf of this name."""
+        leaf = self._same.get(name)
+        if leaf is None:
+            leaf = self._same[name] = make()
+            if _reads_events(rule):
+                self._costly.add(leaf)
+        return leaf
+
+    def _condition(self, rule: Condition, zone: Zone) -> Leaf:
         if isinstance(rule, EventMeasure):
             return event_leaf(rule, zone, self._registry)
         if isinstance(rule, Steps):
             return sequence_leaf(rule, zone, self._registry)
         return _person_leaf(rule, zone)
 
+    def _group(self, parts: list[Leaf], *, stopper: bool) -> Leaf:
+        self._groups.append(parts)
+        return _group(parts, stopper=stopper)
 
-def _person_leaf(
-    rule: Everyone | Trait | OnList | Consent | Suppressed | HasId | ScoreTest | Geo | Split, zone: Zone
-) -> Leaf:
+    def _negation(self, part: Leaf) -> Leaf:
+        parts = [part]
+        self._groups.append(parts)
+        return contrary(parts)
+
+
+def _spelt(rule: Rule, zone: Zone) -> object:
+    """What tells a condition from every other one."""
+    return rule.model_dump_json(by_alias=True), zone.name
+
+
+def _remembered(leaf: Leaf) -> Leaf:
+    """The same leaf, asked once per evaluation."""
+
+    def remembered(person: PersonState, as_of: int) -> Answer:
+        found = person.running.get(leaf)
+        if found is None:
+            found = person.running[leaf] = leaf(person, as_of)
+        return found
+
+    return remembered
+
+
+def _person_leaf(rule: PersonCondition, zone: Zone) -> Leaf:
     if isinstance(rule, Everyone):
         return lambda _person, _as_of: (True, NEVER)
     if isinstance(rule, Trait):
@@ -227,14 +301,6 @@ def _group(parts: Sequence[Leaf], *, stopper: bool) -> Leaf:
         if decided >= 0:
             return stopper, decided
         return (None if unsure else not stopper), earliest
-
-    return leaf
-
-
-def _negation(part: Leaf) -> Leaf:
-    def leaf(person: PersonState, as_of: int) -> Answer:
-        holds, until = part(person, as_of)
-        return (None if holds is None else not holds), until
 
     return leaf
 

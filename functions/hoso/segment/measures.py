@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
@@ -24,6 +24,7 @@ from hoso.segment.aggregates import (
     threshold,
     value_test,
 )
+from hoso.segment.counts import Leaf, newest_leaf
 from hoso.segment.event_language import MostFrequent, NumberMeasure
 from hoso.segment.filters import moves_with_time
 from hoso.segment.language import EventMeasure
@@ -32,23 +33,59 @@ from hoso.segment.operators import compare_double
 from hoso.segment.person import PersonState
 from hoso.segment.registry import Ref, Registry
 from hoso.segment.replay import replayed
-from hoso.segment.timing import ElapsedWindow, EventWindow, EverWindow, event_window
+from hoso.segment.timing import EventWindow, EverWindow, event_window
 from hoso.segment.values import millionths
 from hoso.segment.zones import NEVER, Zone
 
-Leaf = Callable[[PersonState, int], Answer]
+Summed = tuple[int, int, "tuple[list[Any], list[list[Any]], int] | None"]
+"""A sum in millionths, when it may turn, and, where the meter was capped, its state, entries and window's begin."""
+WindowSum = Callable[[PersonState, int], Summed]
 _ts = itemgetter(0)
+
+
+def asks_count(rule: EventMeasure) -> bool:
+    """Whether a condition asks how many events there are, whatever the time."""
+    return (rule.op is None or rule.measure.agg == "count") and not moves_with_time(rule.where)
+
+
+def count_leaf(rule: EventMeasure, zone: Zone, registry: Registry, *, negated: bool = False) -> Leaf:
+    """The closure of an ``event`` condition that ``asks_count``, or of its contrary."""
+    window = event_window(rule.window, zone)
+    depth = threshold(rule.op, rule.value)
+    what = (rule.event, rule.where, zone)
+    if depth <= CAP and (window.open_end or window.fixed):
+        return newest_leaf(registry.newest(*what, window.fixed, depth), window, rule.op, rule.value, negated=negated)
+    if isinstance(window, EverWindow):
+        leaf = _totals_leaf(registry.totals(*what, None), "count", rule.op or "gt", rule.value if rule.op else 0)
+    else:
+        compare = compare_count(rule.op, rule.value)
+        spilled = _spilled_sum(window, compare, rule.op or "gt", 0)
+        ref = registry.entries(*what, window, None, "")
+        leaf = _entries_leaf(ref, window, lambda entries, _: (compare(len(entries)), NEVER), spilled)
+    return contrary([leaf]) if negated else leaf
+
+
+def contrary(parts: Sequence[Leaf]) -> Leaf:
+    """The other answer than the one part's, at the same times."""
+
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        holds, until = parts[0](person, as_of)
+        return (None if holds is None else not holds), until
+
+    return leaf
 
 
 def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
     """The closure of an ``event`` condition."""
+    if asks_count(rule):
+        return count_leaf(rule, zone, registry)
     window = event_window(rule.window, zone)
     what = (rule.event, rule.where, zone)
     measure, op = rule.measure, rule.op
     if moves_with_time(rule.where):
         return replayed(rule, zone, window, registry)
-    if op is None or measure.agg == "count":
-        return _count_leaf(rule, zone, window, registry)
+    if op is None:
+        raise ValueError("a condition without an operator asks for a count")
     of = path_of(measure) or ""
     ever = isinstance(window, EverWindow)
     if ever and isinstance(measure, NumberMeasure):
@@ -66,78 +103,11 @@ def event_leaf(rule: EventMeasure, zone: Zone, registry: Registry) -> Leaf:
         return _unique_leaf(ref, window, op, compare_double(op, rule.value))
     ref = registry.entries(*what, window, path_of(measure), form_of(measure) or "")
     if measure.agg == "sum":
-        return _sum_leaf(ref, window, compare_sum(op, rule.value), op)
+        sums = registry.shared(
+            (ref, rule.window and rule.window.model_dump_json(), zone.name), lambda: _sums(ref, window)
+        )
+        return _sum_leaf(sums, window, compare_sum(op, rule.value), op)
     return _entries_leaf(ref, window, aggregate(rule, op, zone), None)
-
-
-def _count_leaf(rule: EventMeasure, zone: Zone, window: EventWindow, registry: Registry) -> Leaf:
-    compare = compare_count(rule.op, rule.value)
-    depth = threshold(rule.op, rule.value)
-    what = (rule.event, rule.where, zone)
-    if depth <= CAP and (window.open_end or window.fixed):
-        ref = registry.newest(*what, window.fixed, depth)
-        leaf = _newest_leaf(ref, window, compare)
-        return _elapsed_leaf(ref, window.ms, compare, leaf) if isinstance(window, ElapsedWindow) else leaf
-    if isinstance(window, EverWindow):
-        return _totals_leaf(registry.totals(*what, None), "count", rule.op or "gt", rule.value if rule.op else 0)
-    ref = registry.entries(*what, window, None, "")
-    spilled = _spilled_sum(window, compare, rule.op or "gt", 0)
-    return _entries_leaf(ref, window, lambda entries, _: (compare(len(entries)), NEVER), spilled)
-
-
-def _newest_leaf(ref: Ref, window: EventWindow, compare: Callable[[float], bool]) -> Leaf:
-    none = compare(0)
-    bounds, enters, leaves = window.bounds, window.enters, window.leaves
-
-    def leaf(person: PersonState, as_of: int) -> Answer:
-        kept: list[int] | None = person.meters.get(ref.id)
-        if not kept:
-            return none, NEVER
-        low, high = bounds(as_of)
-        length = len(kept)
-        last = length if kept[-1] <= high else bisect_right(kept, high)
-        first = 0 if kept[0] > low else bisect_right(kept, low, 0, last)
-        holds = compare(last - first)
-        while first < last or last < length:
-            going = leaves(kept[first]) if first < last else NEVER
-            coming = enters(kept[last]) if last < length else NEVER
-            moment = min(going, coming)
-            if moment >= NEVER:
-                break
-            while first < last and leaves(kept[first]) <= moment:
-                first += 1
-            while last < length and enters(kept[last]) <= moment:
-                last += 1
-            if compare(last - first) != holds:
-                return holds, moment
-        return holds, NEVER
-
-    return leaf
-
-
-def _elapsed_leaf(ref: Ref, ms: int, compare: Callable[[float], bool], otherwise: Leaf) -> Leaf:
-    """The newest instants in a window of elapsed time, where none of them waits: they can only leave."""
-    none = compare(0)
-
-    def leaf(person: PersonState, as_of: int) -> Answer:
-        kept: list[int] | None = person.meters.get(ref.id)
-        if not kept:
-            return none, NEVER
-        if kept[-1] > as_of:
-            return otherwise(person, as_of)
-        low, length = as_of - ms, len(kept)
-        first = 0 if kept[0] > low else bisect_right(kept, low)
-        holds = compare(length - first)
-        while first < length:
-            going = kept[first]
-            first += 1
-            while first < length and kept[first] == going:
-                first += 1
-            if compare(length - first) != holds:
-                return holds, going + ms
-        return holds, NEVER
-
-    return leaf
 
 
 def _entries_leaf(ref: Ref, window: EventWindow, answer: Aggregate, spilled: Callable[..., Answer] | None) -> Leaf:
@@ -162,29 +132,43 @@ def _entries_leaf(ref: Ref, window: EventWindow, answer: Aggregate, spilled: Cal
     return leaf
 
 
-def _sum_leaf(ref: Ref, window: EventWindow, compare: Callable[[int], bool], op: str) -> Leaf:
-    none = compare(0)
-    spilled = _spilled_sum(window, compare, op, 1)
+def _sums(ref: Ref, window: EventWindow) -> WindowSum:
+    """The sum in a window, made once per evaluation for all rules that compare it."""
 
-    def leaf(person: PersonState, as_of: int) -> Answer:
+    def sums(person: PersonState, as_of: int) -> Summed:
         state = person.meters.get(ref.id)
         if state is None:
-            return none, NEVER
+            return _remember(person, sums, (0, NEVER, None))
         entries: list[list[Any]] = state[0]
         kept = person.running.get(ref.id)
         if kept is None:
-            sums = [0, *accumulate(millionths(entry[2]) for entry in entries)]
-            kept = person.running[ref.id] = ([entry[0] for entry in entries], sums)
-        instants, sums = kept
+            totals = [0, *accumulate([millionths(entry[2]) for entry in entries])]
+            kept = person.running[ref.id] = ([entry[0] for entry in entries], totals)
+        instants, totals = kept
         low, high = window.bounds(as_of)
         last = bisect_right(instants, high)
         first = bisect_right(instants, low, 0, last)
         until = window.enters(instants[last]) if last < len(instants) else NEVER
         if low < state[1]:
-            return spilled(state, entries[first:last], low, until)
+            return _remember(person, sums, (0, until, (state, entries[first:last], low)))
         if first < last:
             until = min(until, window.leaves(instants[first]))
-        return compare(sums[last] - sums[first]), until
+        return _remember(person, sums, (totals[last] - totals[first], until, None))
+
+    return sums
+
+
+def _remember(person: PersonState, asked: WindowSum, found: Summed) -> Summed:
+    person.running[asked] = found
+    return found
+
+
+def _sum_leaf(sums: WindowSum, window: EventWindow, compare: Callable[[int], bool], op: str) -> Leaf:
+    spilled = _spilled_sum(window, compare, op, 1)
+
+    def leaf(person: PersonState, as_of: int) -> Answer:
+        total, until, capped = person.running.get(sums) or sums(person, as_of)
+        return (compare(total), until) if capped is None else spilled(*capped, until)
 
     return leaf
 

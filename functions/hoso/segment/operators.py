@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from hoso.segment.operands import CHOICE, LIST_TESTS, ORDER, SIZE_TESTS, TEXT_TESTS, day_range_of
+from hoso.segment.operands import CHOICE, LIST_TESTS, ORDER, SIZE_TESTS, TEXT_TESTS, day_range_of, duration_of
 from hoso.segment.timing import Anniversary, TimeTest, time_test
 from hoso.segment.values import (
     boolean,
@@ -60,6 +60,8 @@ def timed_test(op: str, operand: Any, zone: Zone, *, moments: bool = False) -> T
     read = _as_it_is if moments else instant
     if op == "anniversary":
         return _anniversary_test(Anniversary(zone, *day_range_of(operand)), zone, moments)
+    if op in ("in_last", "older_than") and not duration_of(operand).months:
+        return _elapsed_test(duration_of(operand).ms, zone, read, within=op == "in_last")
     return _range_test(time_test(op, operand, zone), zone, read)
 
 
@@ -216,6 +218,21 @@ def _range_test(time: TimeTest, zone: Zone, read: Callable[[Any, Zone], int | No
             if as_of < edge < following:
                 following = edge
         return low < moment <= high, following
+
+    return test
+
+
+def _elapsed_test(ms: int, zone: Zone, read: Callable[[Any, Zone], int | None], *, within: bool) -> TimedTest:
+    """``in_last`` (``within``) and ``older_than`` of a duration without a calendar: most of those that rules name."""
+
+    def test(value: Any, as_of: int) -> tuple[bool, int]:
+        moment = read(value, zone)
+        if moment is None:
+            return False, NEVER
+        if moment > as_of:
+            return False, moment
+        turn = moment + ms
+        return (within, turn) if turn > as_of else (not within, NEVER)
 
     return test
 

@@ -44,8 +44,8 @@ class PersonState:
     scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
     deleted: bool = False
     meters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    running: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict[str, "tuple[list[int], list[int]]"])
-    """Of one evaluation: meter → instants and running sums of its entries, shared by the rules that sum them."""
+    running: dict[object, Any] = field(default_factory=dict[object, Any])
+    """Of one evaluation: what several rules ask (a condition, a sum in a window) → its answer."""
 
 
 class Verdict(NamedTuple):

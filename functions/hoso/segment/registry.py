@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hoso.segment import folding, meters
 from hoso.segment.event_language import Where
@@ -16,9 +16,10 @@ from hoso.segment.zones import Zone
 
 Bounds = tuple[int, int]
 Read = Callable[[RuleEvent], Any]
+Shared = TypeVar("Shared")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ref:
     """Stands for a meter while rules are compiled; ``id`` is known once all of them were seen."""
 
@@ -45,6 +46,7 @@ class Registry:
     def __init__(self) -> None:
         self._requests: dict[tuple[object, ...], _Request] = {}
         self._filters: dict[tuple[str, str], Filter] = {}
+        self._shared: dict[object, Any] = {}
 
     def newest(self, names: tuple[str, ...], where: Where | None, zone: Zone, bounds: Bounds | None, depth: int) -> Ref:
         """The newest ``depth`` timestamps."""
@@ -149,6 +151,12 @@ class Registry:
         if key not in self._filters:
             self._filters[key] = event_filter(where, zone)
         return self._filters[key]
+
+    def shared(self, name: object, make: Callable[[], Shared]) -> Shared:
+        """What rules have in common beside a meter: made once under this name."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
 
     def build(self) -> list[meters.Meter]:
         """The meters, in a stable order; every ``Ref`` knows its id now."""
