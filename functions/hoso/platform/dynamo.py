@@ -62,12 +62,17 @@ def marshal(value: Any) -> dict[str, Any]:
 def unmarshal(wire: Mapping[str, Any]) -> Any:
     """The plain value of a wire form. Entries of lists are read in place: they are texts and numbers as a rule."""
     ((kind, value),) = wire.items()
-    if kind in ("S", "BOOL"):
+    if kind == "S":
         return value
+    if kind == "L":
+        try:
+            return [e["S"] if "S" in e else int(e["N"]) if "N" in e else unmarshal(e) for e in value]
+        except ValueError:  # a number with a fraction or an exponent
+            return [unmarshal(e) for e in value]
     if kind == "N":
         return _number(value)
-    if kind == "L":
-        return [e["S"] if "S" in e else _number(e["N"]) if "N" in e else unmarshal(e) for e in value]
+    if kind == "BOOL":
+        return value
     if kind == "M":
         return {key: unmarshal(entry) for key, entry in value.items()}
     if kind == "NULL":

@@ -82,6 +82,7 @@ class LiveRules:
         registry = Registry()
         compiler = _Compiler(known, registry)
         self._leaves = compiler.segments()
+        self._shared = frozenset(leaf for leaf, users in Counter(self._leaves.values()).items() if users > 1)
         meters = registry.build()
         self.segments = tuple(segments)
         self.keys = frozenset(known)
@@ -132,25 +133,29 @@ class LiveRules:
 
     def evaluate(self, person: PersonState, as_of: int, keys: Iterable[str] | None = None) -> dict[str, Verdict]:
         """The verdicts of these segments (all when None); unknown keys are left out."""
-        leaves = self._leaves
-        wanted = leaves if keys is None else [key for key in keys if key in leaves]
+        leaves, shared = self._leaves, self._shared
+        wanted = leaves if keys is None else keys
         if person.deleted:
-            return dict.fromkeys(wanted, _NOBODY)
+            return {key: _NOBODY for key in wanted if key in leaves}
         person.running = {}
         verdicts: dict[str, Verdict] = {}
         said: dict[Leaf, Verdict] = {}
         held = person.meters.get(HELD)
         silent = self.paused.union(held) if held else self.paused
         for key in wanted:
+            leaf = leaves.get(key)
+            if leaf is None:
+                continue
             if silent and key in silent:
                 verdicts[key] = _LEFT_AS_IT_IS
                 continue
-            leaf = leaves[key]
-            verdict = said.get(leaf)
+            verdict = said.get(leaf) if leaf in shared else None
             if verdict is None:
                 holds, until = leaf(person, as_of)
-                verdict = _verdict((holds is True, None if until >= AFTER_LAST_MS else until, holds is None))
-                said[leaf] = verdict
+                timeless = until >= AFTER_LAST_MS
+                verdict = _TIMELESS[holds] if timeless else _verdict((holds is True, until, holds is None))
+                if leaf in shared:
+                    said[leaf] = verdict
             verdicts[key] = verdict
         return verdicts
 
@@ -159,6 +164,7 @@ _verdict = cast("Callable[[tuple[bool, int | None, bool]], Verdict]", partial(tu
 """A verdict without the named tuple's own constructor, which costs as much as the rest: a person has a thousand."""
 _NOBODY = Verdict(False, None)
 _LEFT_AS_IT_IS = Verdict(False, None, spilled=True)
+_TIMELESS = {True: Verdict(True, None), False: _NOBODY, None: _LEFT_AS_IT_IS}
 
 
 def compile_live(segments: Sequence[Segment], paused: Collection[str] = ()) -> LiveRules:

@@ -33,8 +33,8 @@ from hoso.segment.operators import compare_double
 from hoso.segment.person import PersonState
 from hoso.segment.registry import Ref, Registry
 from hoso.segment.replay import replayed
-from hoso.segment.timing import EventWindow, EverWindow, event_window
-from hoso.segment.values import millionths
+from hoso.segment.timing import ElapsedWindow, EventWindow, EverWindow, event_window
+from hoso.segment.values import all_millionths
 from hoso.segment.zones import NEVER, Zone
 
 Summed = tuple[int, int, "tuple[list[Any], list[list[Any]], int] | None"]
@@ -134,33 +134,40 @@ def _entries_leaf(ref: Ref, window: EventWindow, answer: Aggregate, spilled: Cal
 
 def _sums(ref: Ref, window: EventWindow) -> WindowSum:
     """The sum in a window, made once per evaluation for all rules that compare it."""
+    elapsed = window.ms if isinstance(window, ElapsedWindow) else None
 
     def sums(person: PersonState, as_of: int) -> Summed:
-        state = person.meters.get(ref.id)
-        if state is None:
-            return _remember(person, sums, (0, NEVER, None))
-        entries: list[list[Any]] = state[0]
-        kept = person.running.get(ref.id)
+        running = person.running
+        kept = running.get(ref)
         if kept is None:
-            totals = [0, *accumulate([millionths(entry[2]) for entry in entries])]
-            kept = person.running[ref.id] = ([entry[0] for entry in entries], totals)
-        instants, totals = kept
-        low, high = window.bounds(as_of)
-        last = bisect_right(instants, high)
-        first = bisect_right(instants, low, 0, last)
-        until = window.enters(instants[last]) if last < len(instants) else NEVER
-        if low < state[1]:
-            return _remember(person, sums, (0, until, (state, entries[first:last], low)))
-        if first < last:
-            until = min(until, window.leaves(instants[first]))
-        return _remember(person, sums, (totals[last] - totals[first], until, None))
+            kept = running[ref] = _running_sums(person.meters.get(ref.id))
+        instants, totals, state = kept
+        if elapsed is not None and instants and instants[-1] <= as_of:  # the usual case: events can only leave
+            low, last, until = as_of - elapsed, len(instants), NEVER
+            first = bisect_right(instants, low)
+        else:
+            low, high = window.bounds(as_of)
+            last = bisect_right(instants, high)
+            first = bisect_right(instants, low, 0, last)
+            until = window.enters(instants[last]) if last < len(instants) else NEVER
+        if state is not None and low < state[1]:
+            found = (0, until, (state, state[0][first:last], low))
+        else:
+            if first < last:
+                until = min(until, window.leaves(instants[first]))
+            found = (totals[last] - totals[first], until, None)
+        running[sums] = found
+        return found
 
     return sums
 
 
-def _remember(person: PersonState, asked: WindowSum, found: Summed) -> Summed:
-    person.running[asked] = found
-    return found
+def _running_sums(state: list[Any] | None) -> tuple[list[int], list[int], list[Any] | None]:
+    """Of a meter of entries: the instants, the sums in millionths before each of them and after all, the state."""
+    if state is None:
+        return [], [0], None
+    entries: list[list[Any]] = state[0]
+    return [entry[0] for entry in entries], [0, *accumulate(all_millionths([entry[2] for entry in entries]))], state
 
 
 def _sum_leaf(sums: WindowSum, window: EventWindow, compare: Callable[[int], bool], op: str) -> Leaf:
@@ -245,8 +252,12 @@ def _first_leaf(ref: Ref, test: Callable[[Any, int], Answer]) -> Leaf:
 
 
 def _last_leaf(ref: Ref, window: EventWindow, test: Callable[[Any, int], Answer]) -> Leaf:
+    ever = isinstance(window, EverWindow)
+
     def leaf(person: PersonState, as_of: int) -> Answer:
         kept: list[list[Any]] = person.meters.get(ref.id) or []
+        if ever and kept and kept[-1][0] <= as_of:  # the usual case: nothing waits, nothing leaves
+            return test(kept[-1][2], as_of)
         low, high = window.bounds(as_of)
         past = bisect_right(kept, high, key=_ts)
         until = kept[past][0] if past < len(kept) else NEVER

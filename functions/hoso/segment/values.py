@@ -6,7 +6,7 @@ JSON ``null`` is the same as not there, so None stands for *missing* throughout.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from math import floor, isfinite
 from typing import Any, cast
@@ -188,6 +188,14 @@ def millionths(value: float) -> int:
     if scaled >= MILLIONTHS_LIMIT:
         return MILLIONTHS_LIMIT
     return floor(scaled) if scaled > -MILLIONTHS_LIMIT else -MILLIONTHS_LIMIT
+
+
+def all_millionths(values: Sequence[float]) -> list[int]:
+    """The same of many numbers, in a fraction of the time where none of them is huge."""
+    scaled = [value * 1e6 + 0.5 for value in values]
+    if scaled and min(scaled) > -MILLIONTHS_LIMIT and max(scaled) < MILLIONTHS_LIMIT:
+        return list(map(floor, scaled))
+    return list(map(millionths, values))
 
 
 def matches_pattern(pattern: str, value: str) -> bool:

@@ -134,8 +134,7 @@ def _bring(
     quiet: frozenset[str] = frozenset(answer.person.rest.get("qm", ()))
     former: list[str] = answer.person.rest.get("ab", [])[:MOST_FORMER]
     changed = False
-    moved = [key for key, verdict in verdicts.items() if _moves(memberships.get(key), verdict, revisions.get(key), at)]
-    for key in sorted(moved):
+    for key in sorted(_moving(memberships, verdicts, revisions, at)):
         held, verdict = memberships.get(key), verdicts[key]
         full = answer.room < (3 if verdict.member else 2 + len(former)) and answer.room < MOST_ITEMS
         if held is not None and verdict.member:
@@ -231,31 +230,38 @@ def _with_vanished(
     return {**known, **dict.fromkeys(gone, Verdict(member=False, until=None))}
 
 
-def _moves(held: Membership | None, verdict: Verdict, revision: int | None, at: int) -> bool:
-    """Whether a verdict changes what is stored. Most do not, so that this is asked before anything else is done."""
-    member, until, spilled = verdict
-    if spilled:
-        return False
-    if held is None or not member:
-        return member or held is not None
-    return _stale(held, until, revision, at)
+def _moving(
+    memberships: Mapping[str, Membership], verdicts: Mapping[str, Verdict], revisions: Mapping[str, int], at: int
+) -> list[str]:
+    """The segments of which a verdict changes what is stored: most do not, so that this is asked first.
 
-
-def _stale(held: Membership, until: int | None, revision: int | None, at: int) -> bool:
-    """Whether what is stored would lead a reader wrong: the stored time to look again is over or too late, or the
-    segment has a new revision. A time that merely moved on is left as it is: looking early does no harm."""
-    held_revision, _, held_until, _ = held
-    if held_revision != revision:
-        return True
-    if held_until is None:
-        return until is not None
-    return held_until <= at or (until is not None and until < held_until)
+    A membership that stays is written anew where it would lead a reader wrong: the stored time to look again is over
+    or too late, or the segment has a new revision. A time that merely moved on is left as it is: looking early does no
+    harm.
+    """
+    moving: list[str] = []
+    for key, (member, until, spilled) in verdicts.items():
+        held = memberships.get(key)
+        if spilled:
+            continue
+        if held is None:
+            if member:
+                moving.append(key)
+            continue
+        revision, _, held_until, _ = held
+        if not member or revision != revisions.get(key):
+            moving.append(key)
+        elif held_until is None:
+            if until is not None:
+                moving.append(key)
+        elif held_until <= at or (until is not None and until < held_until):
+            moving.append(key)
+    return moving
 
 
 def _due(person: Person, verdicts: Mapping[str, Verdict], at: int, *, every: bool) -> int | None:
     """When the sweeper has to look. It is armed lazily: an entry that fires too early arms itself again."""
-    times = [verdict.until for verdict in verdicts.values() if verdict.until is not None]
-    soonest = min(times, default=None)
+    soonest = min({until for _, until, _ in verdicts.values() if until is not None}, default=None)
     if soonest is not None:
         soonest = max(soonest, at + 1)
     held = person.due
