@@ -13,6 +13,7 @@ from hoso.unify.likeness.contacts import birth_date, mailbox, phone, told
 from hoso.unify.likeness.names import Roles
 from hoso.unify.likeness.normalise import FIELDS, normalised
 from hoso.unify.likeness.places import area, city, place, street
+from tests.likeness_people import people
 
 COMMON = [("Thị Lan", "Nguyễn"), ("Hùng", "Trần"), ("Minh Anh", "Lê"), ("John", "Smith"), ("Mary", "Brown")] * 20
 ROLES = Roles(COMMON)
@@ -96,6 +97,36 @@ def test_a_mailbox_tells_the_middle_name() -> None:
         )
     )
     assert rows[0][FIELDS.index("initials")] == "b"
+
+
+def test_a_row_hangs_on_its_record_alone_wherever_it_stands_in_a_large_file() -> None:
+    head, *records = people(7, 1_300, "shifted")[0]
+    columns = read_columns(head)
+    rows = list(normalised(records, columns))
+    assert rows == list(normalised(records[::-1], columns))[::-1]
+    assert len(rows) == 1_300 and all(len(row) == len(FIELDS) for row in rows)
+
+
+def test_short_records_and_whole_addresses_stand_beside_others() -> None:
+    columns = read_columns(["id", "name", "address", "ward", "city", "card"])
+    rows = list(
+        normalised(
+            [
+                ["1", " Lan Nguyen "],
+                ["2", "", "12, Lê Lợi, P.3, Huế", "", "", "A-7"],
+                ["3", "", "12\t/4 Lê Lợi", "P.3", "TP.HCM"],
+                ["4", "", "n/a", "-", "", "", "more"],
+            ],
+            columns,
+        )
+    )
+    places = [FIELDS.index(name) for name in ("name", "house", "street", "ward", "city")]
+    assert [[*(row[place] for place in places), row[-1]] for row in rows] == [
+        ["lan nguyen", "", "", "", "", ""],
+        ["", "12", "leloi", "3", "hue", "a7"],
+        ["", "12/4", "leloi", "3", "hochiminh", ""],
+        ["", "", "", "", "", ""],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ _HOTLINE = re.compile(r"1[89]00\d{4,6}")
 _EXTENSION = re.compile(r"(?:ext|máy lẻ|may le|x|#).*", re.IGNORECASE | re.DOTALL)
 _NO_DIGIT = re.compile(r"[^0-9]+")
 _SCIENTIFIC = re.compile(r"(\d)[.,](\d+)E\+?(\d{1,2})", re.IGNORECASE)
+_USUAL = re.compile(r"\+?[0-9 ().-]*")
 _MAX_LENGTH = 60
 
 
@@ -105,6 +106,8 @@ def _plain(text: str) -> str:
     """ASCII digits, without an extension, and as the digits that a spreadsheet made a power of ten of."""
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     plain = plain.strip()
+    if _USUAL.fullmatch(plain):  # nearly all; what comes below is slow
+        return plain.lstrip("( ")
     scientific = _SCIENTIFIC.fullmatch(plain)
     if scientific:
         # only when all digits are still there: 9.12E+08 has lost six of them

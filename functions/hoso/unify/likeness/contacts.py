@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from hoso.model.phone import vietnamese
-from hoso.unify.likeness.text import fold, says_nothing, squash, words
+from hoso.unify.likeness.text import TWICE, fold, says_nothing, words
 
 _NO_DIGIT = re.compile(r"[^0-9]")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_EMAIL = re.compile(r"([^@\s]+)@([^@\s]+\.[^@\s.]+)")
 _NOBODY = frozenset(
     words(
         "test a aa aaa b abc none null no noemail noreply donotreply khongco khong khongemail koco na "
@@ -27,6 +28,7 @@ _DOMAINS = {
     "icoud.com": "icloud.com",
 }
 _DIGITS = re.compile(r"\d+")
+_LETTERS_DIGITS = re.compile(r"([a-z]+)([0-9]*)")
 _YEAR_FIRST = re.compile(r"(\d{4})[-/. ]?(\d{1,2})[-/. ]?(\d{1,2})(?:[T ].*)?")
 _YEAR_LAST = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4})(?: .*)?")
 _SEXES = {
@@ -45,9 +47,9 @@ def phone(raw: str, country: str = "") -> str | None:
     number = "0" + home[3:] if home is not None else _NO_DIGIT.sub("", raw)
     if home is None and len(number) == 11 and number[0] == "1":
         number = number[1:]
-    if not 7 <= len(number) <= 15 or len(set(number[-7:])) == 1 or len(set(number)) <= 2:
+    if not 7 <= len(number) <= 15 or number.endswith(("123456789", 7 * number[-1])) or len(set(number)) <= 2:
         return None
-    return None if number.endswith("123456789") else number
+    return number
 
 
 class Mailbox(NamedTuple):
@@ -63,20 +65,27 @@ def mailbox(raw: str) -> Mailbox | None:
     >>> mailbox("Hoa_Miu788@GMIAL.con")
     Mailbox(address='hoa_miu788@gmail.com', local='hoa_miu788')
     """
-    clean = raw.strip().lower()
-    if not _EMAIL.fullmatch(clean):
+    found = _EMAIL.fullmatch(raw.strip().lower())
+    if found is None:
         return None
-    local, _, domain = clean.rpartition("@")
-    if local in _NOBODY or local.split(".")[0].partition("+")[0] in _NOBODY:
+    local, domain = found.groups()
+    if local in _NOBODY or local.split(".", 1)[0].partition("+")[0] in _NOBODY:
         return None
-    if domain.partition(".")[0] == local:
+    first, mended = _domain(domain)
+    if first == local:
         return None
+    local = local.partition("+")[0] or local
+    return Mailbox(f"{local}@{mended}", local)
+
+
+@lru_cache(maxsize=10_000)
+def _domain(domain: str) -> tuple[str, str]:
+    """Its first part, and the domain without usual typing errors."""
+    first = domain.partition(".")[0]
     domain = domain.replace(".con.", ".com.")
     if domain.endswith((".con", ".cmo", ".vom", ".comm")):
         domain = domain.rpartition(".")[0] + ".com"
-    domain = _DOMAINS.get(domain, domain)
-    local = local.partition("+")[0] or local
-    return Mailbox(f"{local}@{domain}", local)
+    return first, _DOMAINS.get(domain, domain)
 
 
 class Told(NamedTuple):
@@ -95,20 +104,30 @@ def told(local: str, given: str | None, surname: str | None) -> Told:
     >>> told("nguyenhonganh7", "anh", "nguyen")
     Told(middle='hong', rest='7')
     """
-    text = fold(local)
-    digits = "".join(_DIGITS.findall(text))
-    letters = squash("".join(words(_DIGITS.sub("", text))))
+    return without_name(*letters_and_digits(local), given or "", surname or "")
+
+
+def letters_and_digits(local: str) -> tuple[str, str]:
+    """The letters of a mailbox, none doubled, and its digits."""
+    plain = _LETTERS_DIGITS.fullmatch(local)
+    if plain is not None:
+        letters, digits = plain.groups()
+    else:
+        text = fold(local)
+        digits = "".join(_DIGITS.findall(text))
+        letters = "".join(words(_DIGITS.sub("", text)))
+    return TWICE.sub("", letters), digits
+
+
+def without_name(letters: str, digits: str, given: str, surname: str) -> Told:
+    """``told`` from letters and digits; a name that is not known is empty."""
     if not given or given not in letters:
         return Told(None, letters + digits)
-    if (
-        surname
-        and letters.startswith(surname)
-        and letters.endswith(given)
-        and len(letters) >= len(surname) + len(given)
-    ):
+    ends = letters.endswith(given)
+    if ends and surname and letters.startswith(surname) and len(letters) >= len(surname) + len(given):
         between = letters[len(surname) : len(letters) - len(given)]
         return Told(between or None, digits)
-    if letters.endswith(given):
+    if ends:
         before = letters[: -len(given)]
         if surname and before[:1] == surname[0] and len(before) <= 4:
             return Told(before[1:], digits)

@@ -8,8 +8,9 @@ given name's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from math import log
+from collections.abc import Iterable
+from functools import lru_cache
+from math import inf, log
 from typing import NamedTuple
 
 from hoso.unify.likeness.text import fold, says_nothing, squash, words
@@ -117,63 +118,66 @@ class Roles:
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         self._surnames: Counter[str] = Counter()
         self._given: Counter[str] = Counter()
-        self._parsed: dict[tuple[str, str], Name] = {}
-        self._split: dict[str, list[str]] = {}
+        self._words: dict[str, str] = {}
         for first, last in fields:
-            self._count(self._words(first), self._words(last))
+            self._count(self._split(first), self._split(last))
         self._lean: dict[str, float] = {}
 
     def parse(self, first: str, last: str) -> Name:
         """The parts of a name. ``last`` may be empty: then ``first`` may hold the whole name."""
-        key = (first, last)
-        known = self._parsed.get(key)
-        if known is None:
-            if len(self._parsed) > 300_000:
-                self._parsed.clear()
-            known = self._parsed[key] = self._parse(self._words(first), self._words(last))
-        return known
+        return self._parse(self._split(first), self._split(last))
 
     def _parse(self, first: list[str], last: list[str]) -> Name:
-        if len(first) > 1 and first[0] in _TITLES:
-            first = first[1:]
-        elif len(first) == 1 and first[0] in _TITLES and len(last) > 1:
-            first = first if len(first[0]) > 1 else []
-        tokens = [*first, *last]
+        if first and first[0] in _TITLES:
+            if len(first) > 1:
+                first = first[1:]
+            elif len(last) > 1:
+                first = first if len(first[0]) > 1 else []
+        tokens = first + last
         if not tokens:
             return NOBODY
         if len(tokens) == 1:
             return Name(tokens[0], None, (), tokens[0])
-        surname, given, _ = max(_readings(first, last), key=lambda reading: self._score(tokens, *reading))
-        middle = sorted(word for place, word in enumerate(tokens) if place not in (surname, given))
+        surname, given = self._best(tokens, _readings(len(first), len(last)))
+        middle = sorted([word for place, word in enumerate(tokens) if place not in (surname, given)])
         return Name(tokens[given], tokens[surname], tuple(middle), " ".join(sorted(tokens)))
 
-    def _words(self, text: str) -> list[str]:
-        known = self._split.get(text)
+    def _split(self, text: str) -> list[str]:
+        """The words of a field, squashed."""
+        known = self._words.get(text)
         if known is None:
-            if len(self._split) > 300_000:
-                self._split.clear()
+            if len(self._words) > 300_000:
+                self._words.clear()
             folded = fold(text)
             found = [] if says_nothing(folded) else words(folded)
-            known = self._split[text] = [squash(word) for word in found if not word[0].isdigit()]
-        return known
+            known = self._words[text] = " ".join([squash(word) for word in found if not word[0].isdigit()])
+        return known.split()
 
     def _count(self, first: list[str], last: list[str]) -> None:
         if first and last:
             self._surnames[last[0]] += 1
             self._given[first[-1]] += 1
 
-    def _score(self, tokens: list[str], surname: int, given: int, usual: float) -> float:
-        """How much better than the reverse this reading explains the words. ``usual``: log odds of its order."""
-        vietnamese = tokens[surname] in _VIETNAMESE or "thi" in tokens
-        if tokens[surname] in _MIDDLE or (tokens[given] == "thi" and len(tokens) > 2):
-            usual -= 6.0
-        # Vietnamese: the given name comes last of what is not the surname. Western: first.
-        natural = True
-        for place in range(len(tokens) - 1, -1, -1) if vietnamese else range(len(tokens)):
-            if place != surname and len(tokens[place]) > 1:
-                natural = place == given
-                break
-        return self._leaning(tokens[surname]) - self._leaning(tokens[given]) + usual + (1.5 if natural else 0.0)
+    def _best(self, tokens: list[str], readings: Iterable[tuple[int, int, float]]) -> tuple[int, int]:
+        """Places of surname and given name in the reading that explains the words best, compared with its reverse."""
+        lean = [self._leaning(word) for word in tokens]
+        thi = "thi" in tokens
+        best = -inf
+        chosen = (0, 0)
+        for surname, given, odds in readings:
+            word = tokens[surname]
+            rare = word in _MIDDLE or (thi and tokens[given] == "thi" and len(tokens) > 2)
+            usual = odds - 6.0 if rare else odds
+            # Vietnamese: the given name comes last of what is not the surname. Western: first.
+            natural = given
+            for place in range(len(tokens) - 1, -1, -1) if thi or word in _VIETNAMESE else range(len(tokens)):
+                if place != surname and len(tokens[place]) > 1:
+                    natural = place
+                    break
+            score = lean[surname] - lean[given] + usual + (1.5 if natural == given else 0.0)
+            if score > best:
+                best, chosen = score, (surname, given)
+        return chosen
 
     def _leaning(self, word: str) -> float:
         """Log odds of surname against given name."""
@@ -186,19 +190,13 @@ class Roles:
         return known
 
 
-def _readings(first: list[str], last: list[str]) -> Iterator[tuple[int, int, float]]:
-    """Places of surname and given name that a form may mean, with the log odds of such an order."""
-    size, cut = len(first) + len(last), len(first)
-    if first and last:
-        for given in {cut - 1, 0}:
-            for surname in {cut, size - 1}:
-                yield surname, given, 3.0 if surname == cut else 0.5
-        for given in {size - 1, cut}:
-            for surname in {0, cut - 1}:
-                yield surname, given, 0.0
-        return
-    yield 0, size - 1, 1.0
-    yield size - 1, 0, 0.5
-    if size > 2:
-        yield size - 1, size - 2, 0.0
-        yield 0, 1, 0.0
+@lru_cache(maxsize=1_000)
+def _readings(cut: int, more: int) -> tuple[tuple[int, int, float], ...]:
+    """Places of surname and given name that a form of so many words in its two fields may mean, with the log odds of
+    such an order."""
+    size = cut + more
+    if cut and more:
+        straight = [(name, given, 3.0 if name == cut else 0.5) for given in {cut - 1, 0} for name in {cut, size - 1}]
+        return (*straight, *((name, given, 0.0) for given in {size - 1, cut} for name in {0, cut - 1}))
+    whole = ((0, size - 1, 1.0), (size - 1, 0, 0.5))
+    return (*whole, (size - 1, size - 2, 0.0), (0, 1, 0.0)) if size > 2 else whole

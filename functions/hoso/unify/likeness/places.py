@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from hoso.unify.likeness.text import fold, says_nothing, squash, words
@@ -74,17 +75,23 @@ class Place(NamedTuple):
 
 
 def street(text: str) -> tuple[str | None, str | None]:
-    """House number and street of a folded line.
+    """House number and street of a folded line; a filler has neither.
 
     >>> street("132/76 duong nguyen trai"), street("3391 victoria court")
     (('132/76', 'nguyentrai'), ('3391', 'victoria'))
     """
+    if says_nothing(text):
+        return None, None
     found = _HOUSE.match(text)
-    house = found.group(1).replace(" ", "") if found else None
-    parts = words(text[found.end() :] if found else text)
+    house = "".join(found.group(1).split()) if found else None
+    return house, _street_name(text[found.end() :] if found else text)
+
+
+@lru_cache(maxsize=50_000)
+def _street_name(text: str) -> str | None:
+    parts = words(text)
     kept = [part for part in parts if part not in _STREET_WORDS] or parts
-    name = _STREET_ENDS.sub("", "".join(map(squash, kept)))
-    return house, name or None
+    return _STREET_ENDS.sub("", "".join(map(squash, kept))) or None
 
 
 def area(raw: str) -> str | None:
@@ -129,7 +136,7 @@ def place(line: str, ward: str, district: str, town: str) -> Place:
         text, *rest = [part.strip() for part in text.split(",")]
         if rest and text.isdigit():  # "12, Lê Lợi, …"
             text = f"{text} {rest.pop(0)}"
-    house, name = (None, None) if says_nothing(text) else street(text)
+    house, name = street(text)
     if rest and not town:
         town = rest.pop()
         if rest and not district and not (len(rest) == 1 and _is_ward(rest[-1])):

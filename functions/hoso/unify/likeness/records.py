@@ -38,8 +38,8 @@ def write_rows(rows: Iterable[Row], file: Path) -> int:
     """Normalised rows as a file of tab-separated values; answers how many."""
     count = 0
     with file.open("w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(f"{count}\t" + "\t".join([value or "" for value in row]) + "\n")
+        for line in map("\t".join, rows):
+            out.write(f"{count}\t{line}\n")
             count += 1
     return count
 

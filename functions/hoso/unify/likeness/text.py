@@ -31,7 +31,8 @@ EMPTY = frozenset(
     ]
 )
 """Folded fields that say nothing."""
-_TWICE = re.compile(r"([a-z])\1+")
+TWICE = re.compile(r"([a-z])(?=\1)")
+"""A letter before its like."""
 _WORDS = re.compile(r"[a-z0-9]+")
 
 
@@ -76,7 +77,7 @@ def squash(word: str) -> str:
     >>> squash("vieet"), squash("dunng")
     ('viet', 'dung')
     """
-    return _TWICE.sub(r"\1", word)
+    return TWICE.sub("", word)
 
 
 def says_nothing(text: str) -> bool:
