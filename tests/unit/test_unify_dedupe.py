@@ -90,6 +90,19 @@ def test_the_ring_stays_small() -> None:
     assert len(ring.hashes) + len(ring.times) <= 432
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.binary(min_size=6, max_size=6), st.none() | st.integers(0, NOW)), max_size=170), st.data())
+def test_a_ring_is_the_same_in_whatever_portions_it_was_filled(entries: list[Any], data: Any) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(entries)), max_size=6)))
+    one_by_one, in_portions = Ring(), Ring()
+    for entry in entries:
+        one_by_one = one_by_one.add([entry])
+    for start, end in zip([0, *cuts], [*cuts, len(entries)], strict=True):
+        in_portions = in_portions.add(entries[start:end])
+
+    assert in_portions == one_by_one
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_promise_2_no_event_counts_twice_or_never_whatever_the_order(seed: int, batch: int) -> None:

@@ -47,7 +47,7 @@ def newest_meter(identity: str, depth: int, where: Where | None, bounds: tuple[i
         else:
             insort(kept, instant)
         if len(kept) > depth:
-            past = bisect_right(kept, event.received_at)
+            past = len(kept) if kept[-1] <= event.received_at else bisect_right(kept, event.received_at)
             if past > depth:
                 del kept[: past - depth]
             if len(kept) > depth + CAP:
@@ -78,7 +78,7 @@ def entries_meter(
             state += [[], NO_CUT, {}]
         entries: list[list[Any]] = state[0]
         entry = [event.ts, event.message_id[:LONGEST_TEXT], value] if read is not None else [event.ts]
-        if not entries or by_time(entry) >= by_time(entries[-1]):
+        if not entries or event.ts > entries[-1][0] or by_time(entry) >= by_time(entries[-1]):
             entries.append(entry)
         else:
             insort(entries, entry, key=by_time)
@@ -86,8 +86,9 @@ def entries_meter(
             oldest = event.received_at - horizon_ms
             while entries and entries[0][0] <= oldest:
                 del entries[0]
-            for day in [day for day in state[2] if (int(day) + 1) * DAY_MS <= oldest]:
-                del state[2][day]
+            if state[2]:
+                for day in [day for day in state[2] if (int(day) + 1) * DAY_MS <= oldest]:
+                    del state[2][day]
         while len(entries) > CAP:
             _spill(state, entries.pop(0))
 
@@ -156,8 +157,12 @@ def last_meter(identity: str, where: Where | None, read: Callable[[RuleEvent], A
             return
         kept: list[list[Any]] = states.setdefault(identity, [])
         longest = LONGEST_SINGLE if len(kept) < WAITING_AT_LENGTH else LONGEST_VALUE
-        insort(kept, [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value, longest)], key=by_time)
-        past = bisect_right(kept, event.received_at, key=_ts)
+        found = [event.ts, event.message_id[:LONGEST_TEXT], kept_value(value, longest)]
+        if not kept or event.ts > kept[-1][0]:
+            kept.append(found)
+        else:
+            insort(kept, found, key=by_time)
+        past = len(kept) if kept[-1][0] <= event.received_at else bisect_right(kept, event.received_at, key=_ts)
         if past > 1:
             del kept[: past - 1]
         del kept[CAP:]

@@ -85,6 +85,11 @@ def text(value: Any) -> str | None:
 
 def number(value: Any) -> float | None:
     """The number form: of finite numbers, and of text that spells a JSON number exactly."""
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return None
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, str):
@@ -92,11 +97,6 @@ def number(value: Any) -> float | None:
             return None
         spelt = float(value)
         return spelt if isfinite(spelt) else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            return None
     return None
 
 

@@ -10,8 +10,9 @@ Given the same set of new events the result is the same in every order and every
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hoso.model.record import Event
@@ -33,6 +34,10 @@ Json = dict[str, Any]
 
 COLD_EVENTS = consent.EVENTS | orders.EVENTS | story.EVENTS | {"$identify"}
 """Names of events that can change the cold part."""
+
+
+_rule_event = cast("Callable[[tuple[str, str, int, int, Json]], RuleEvent]", partial(tuple.__new__, RuleEvent))
+"""What rules see of an event, without the named tuple's own constructor: there is one per event."""
 
 
 @dataclass(slots=True)
@@ -140,7 +145,7 @@ def fold(hot: Hot, cold: Cold, events: Iterable[New], rules: LiveRules | None) -
     try:
         for position, new in enumerate(events):  # noqa: B007  the handler below tells which one broke
             event = new.event
-            ts, name = event.ts, event.name
+            message_id, ts, _, name, _, body = event
             count += 1
             if first is None or ts < first:
                 first = ts
@@ -149,12 +154,12 @@ def fold(hot: Hot, cold: Cold, events: Iterable[New], rules: LiveRules | None) -
             change.names.add(name)
             if name in COLD_EVENTS:
                 _fold_cold(cold, new, change)
-            context = event.body.get("context")
+            context = body.get("context")
             if type(context) is dict and ("consent" in context or "consentManagement" in context):
                 for key, statement in consent.shown(event, new.source):
                     change.consent |= consent.put(hot.shown, key, statement)
             if rules is not None and (folds := rules.folds(meters, name)):
-                told = RuleEvent(event.message_id, name, ts, new.received_at, event.body)
+                told = _rule_event((message_id, name, ts, new.received_at, body))
                 for counted in folds:
                     counted(meters, told)
     except Exception as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hoso.model.record import Event
 from hoso.segment.live import CONSENT, SUPPRESSED
@@ -35,6 +37,11 @@ class Aside(NamedTuple):
     code: str
     event: Event
     first: Item | None = None
+
+
+# named tuples without their own constructors, which cost as much as the rest: there is one of each per event
+_place = cast("Callable[[tuple[int, int]], Place]", partial(tuple.__new__, Place))
+_new = cast("Callable[[tuple[Event, str, int, str, tuple[()]]], New]", partial(tuple.__new__, New))
 
 
 @dataclass(slots=True)
@@ -75,6 +82,12 @@ class Part:
             received_at, source = record.received_at, record.source
             if delivery.silent:
                 self.replayed.update(event.message_id for event in record.events)
+            if not bad:
+                count = len(record.events)
+                self.arrivals += zip(record.events, repeat(received_at), delivery.digests, strict=False)
+                self.places += map(_place, zip(repeat(number), range(count), strict=False))
+                self.sources += [source] * count
+                continue
             for position, event in enumerate(record.events):
                 if position in bad:
                     self.aside.append(Aside(Place(number, position), bad[position], event))
@@ -113,13 +126,13 @@ class Part:
         newest = self.newest
         shows_news = False
         for event, _, _ in self.arrivals:
-            name = event.name
+            message_id, ts, _, name, _, body = event
             held = newest.get(name)
-            if held is None or (event.ts, event.message_id) > held:
-                newest[name] = (event.ts, event.message_id)
+            if held is None or ts > held[0] or (ts == held[0] and message_id > held[1]):
+                newest[name] = (ts, message_id)
             if name == "$identify":
                 self.trait_names.update(traits.written(event) or ())
-            context = event.body.get("context")
+            context = body.get("context")
             if type(context) is dict and not shows_news and ("consent" in context or "consentManagement" in context):
                 shows_news = self._shows_news(event)
         if shows_news or "marketingConsent" in self.trait_names or not consent.EVENTS.isdisjoint(newest):
@@ -182,7 +195,7 @@ class Part:
 
     def _news(self, fresh: Sequence[int]) -> list[New]:
         arrivals, sources = self.arrivals, self.sources
-        return [New(arrivals[found][0], sources[found], arrivals[found][1]) for found in fresh]
+        return [_new((arrivals[found][0], sources[found], arrivals[found][1], "", ())) for found in fresh]
 
     def _stays(self, fresh: Sequence[int]) -> list[pages.Stay]:
         """The records that hold at least one new event, each with the positions of all its other events."""
