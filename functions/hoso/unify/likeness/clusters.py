@@ -18,6 +18,7 @@ from hoso.unify.likeness.components import components
 
 Ints = npt.NDArray[np.int32]
 Floats32 = npt.NDArray[np.float32]
+_NEVER = 99_999_999
 
 
 def dates_contradict(one: str, other: str) -> bool:
@@ -48,9 +49,15 @@ def cluster(
     ``unasked``: where dates contradict, a record without one joins nobody. It might be either's.
     """
     label = components(size, one, other)
+    dated = np.fromiter(dates, dtype=np.int32, count=len(dates))
+    numbers = np.fromiter(map(int, dates.values()), dtype=np.int32, count=len(dates))
+    least, most = np.full(size, _NEVER, dtype=np.int32), np.zeros(size, dtype=np.int32)
+    np.minimum.at(least, label[dated], numbers)
+    np.maximum.at(most, label[dated], numbers)
+    differ = (least < most)[label[dated]]  # of most, all dates are the same
     held: defaultdict[int, set[str]] = defaultdict(set)
-    for record, date in dates.items():
-        held[int(label[record])].add(date)
+    for record in dated[differ].tolist():
+        held[int(label[record])].add(dates[record])
     torn = {
         name
         for name, found in held.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -56,17 +57,18 @@ class Comparison:
         return f"CASE {level} {' '.join(cases)} ELSE 0 END" if cases else None
 
 
+_MACRO = re.compile(r"(EDITS|ONE_OFF)\((\w+)(?:, (\d))?\)")
+
+
 def _edits(sql: str, dialect: Dialect) -> str:
-    """``EDITS(x, n)`` stands for: the two records' ``x`` are at most ``n`` edits apart."""
-    while "EDITS(" in sql:
-        before, _, rest = sql.partition("EDITS(")
-        inner, _, after = rest.partition(")")
-        field, most = (part.strip() for part in inner.split(","))
-        near = f"(abs(length(a.{field}) - length(b.{field})) <= {most} AND " + (
-            f"{dialect.distance(f'a.{field}', f'b.{field}')} <= {most})"
-        )
-        sql = before + near + after
-    return sql
+    """``EDITS(x, n)`` stands for: the two records' ``x`` are at most ``n`` edits apart; ``ONE_OFF(x)`` for one edit
+    where ``x`` is mostly of one length."""
+
+    def written(found: re.Match[str]) -> str:
+        one, other = f"a.{found[2]}", f"b.{found[2]}"
+        return dialect.one_off(one, other) if found[1] == "ONE_OFF" else dialect.near(one, other, int(found[3]))
+
+    return _MACRO.sub(written, sql)
 
 
 _BOTH_MIDDLES = (
@@ -181,7 +183,7 @@ PHONE = Comparison(
     "a.phone IS NULL OR b.phone IS NULL",
     (
         Level("same phone", 0.65, 0.30, "a.phone = b.phone", "phone", shows="contact"),
-        Level("mistyped", 0.03, 0.005, "EDITS(phone, 1)", None, 1e-6, "contact"),
+        Level("mistyped", 0.03, 0.005, "ONE_OFF(phone)", None, 1e-6, "contact"),
         Level("other phone", 0.32, 0.69, ""),
     ),
 )
@@ -209,7 +211,7 @@ BIRTH = Comparison(
             "one digit off",
             0.04,
             0.02,
-            "substr(a.dob, -4) <> '0000' AND substr(b.dob, -4) <> '0000' AND EDITS(dob, 1)",
+            "substr(a.dob, -4) <> '0000' AND substr(b.dob, -4) <> '0000' AND ONE_OFF(dob)",
             shows="birth",
         ),
         Level(

@@ -182,5 +182,7 @@ class Matcher:
         """The birth dates of the records (by id) that are in a pair."""
         wanted = np.zeros(self.records.size, dtype=bool)
         wanted[a] = wanted[b] = True
-        got = self._sql.execute("SELECT id, dob FROM records WHERE dob IS NOT NULL").fetchall()
-        return {record: date for record, date in got if wanted[record]}
+        got = columns(self._sql.execute("SELECT id, dob FROM records WHERE dob IS NOT NULL"))
+        ids = np.asarray(got["id"], dtype=np.int32)
+        chosen = wanted[ids]
+        return dict(zip(ids[chosen].tolist(), np.asarray(got["dob"])[chosen].tolist(), strict=True))

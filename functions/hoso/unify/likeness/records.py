@@ -18,6 +18,7 @@ from hoso.unify.likeness.comparisons import TERMS, Comparison, attribute, compar
 from hoso.unify.likeness.model import CONTACTS
 from hoso.unify.likeness.normalise import FIELDS, Row
 from hoso.unify.likeness.patterns import Packing
+from hoso.unify.likeness.sql import DUCKDB
 
 if TYPE_CHECKING:
     import duckdb
@@ -140,21 +141,25 @@ class Records:
         return shares / shares.sum()
 
     def _load(self, file: Path) -> dict[str, tuple[int, int]]:
-        """Fill the table ``loaded``; answers by column how many values and how many distinct ones it has."""
+        """Fill the table ``loaded``; answers by column how many values it has, and of an extra one about how many
+        distinct ones."""
         names = [*FIELDS, *self._titles]
         types = ", ".join(["'id': 'INTEGER'", *(f"'{name}': 'VARCHAR'" for name in names)])
         self.connection.execute(
             f"CREATE TABLE loaded AS FROM read_csv('{file}', delim='\t', header=false, quote='', escape='', "
             f"nullstr='', auto_detect=false, columns={{{types}}})"
         )
-        counted = ", ".join(f"count({name}), approx_count_distinct({name})" for name in names)
+        counted = ", ".join(
+            f"count({name}), {f'approx_count_distinct({name})' if name in self._titles else 0}" for name in names
+        )
         said = self.one(f"SELECT count(*), {counted} FROM loaded")
         self.size: int = said[0]
         return dict(zip(names, zip(said[1::2], said[2::2], strict=True), strict=True))
 
     def _order(self, names: Sequence[str]) -> None:
-        """Table ``placed`` from numbers to ids. Records that say the same are alike: these keep the file's order."""
-        said = " || '\x1f' || ".join(f"coalesce({name}, '')" for name in names)
+        """Number the records by what they say. Those that say the same are alike: these keep the file's order."""
+        values = ", ".join(f"coalesce({name}, '')" for name in names)
+        said = f"concat_ws('\x1f', {values})"
         got = columns(self.connection.execute(f"SELECT id AS number, md5_number_lower({said}) AS digest FROM loaded"))
         numbers = np.asarray(got["number"], dtype=np.int32)
         self.numbers: npt.NDArray[np.int32] = numbers[np.lexsort((numbers, np.asarray(got["digest"])))]
@@ -162,9 +167,6 @@ class Records:
         self.ids: npt.NDArray[np.int32] = np.empty_like(self.numbers)
         """The id of each number."""
         self.ids[self.numbers] = np.arange(self.size, dtype=np.int32)
-        self.connection.register("places", {"number": np.arange(self.size, dtype=np.int32), "place": self.ids})
-        self.connection.execute("CREATE TABLE placed AS FROM places")
-        self.connection.unregister("places")
 
     def _weigh(self) -> None:
         """``records``: the loaded ones with a column ``w_<term>``: log2 of (mean chance agreement / that of its value).
@@ -175,37 +177,39 @@ class Records:
         wanted |= {"given", "surname"} if "name" in self.fields else set()
         alone = len(self.comparisons) == 1 and self.comparisons[0].name in CONTACTS
         mates = self.size if alone else self._mates()  # alone: as many others as trap 2 says, of any value
-        joins: list[str] = []
-        weights: list[str] = []
         holders = {"email", "phone", *self._titles}
+        weights: dict[str, npt.NDArray[Any]] = {"number": np.arange(self.size, dtype=np.int32), "place": self.ids}
         for term in sorted(wanted):
             least = _LEAST_HOLDERS if term in holders else _LEAST_OTHERS
-            fields = TERMS.get(term, (term,))
-            value = " || '|' || ".join(fields)
-            self.connection.execute(
-                f"CREATE TABLE t_{term} AS SELECT value, n, greatest(n - 1 - {mates}, {least} * (n - 1), {least}) "
-                f"AS others FROM (SELECT {value} AS value, count(*) AS n FROM loaded WHERE ({value}) IS NOT NULL "
-                "GROUP BY 1)"
-            )
-            agreeing, total = self.one(
-                f"SELECT coalesce(sum(n * others) FILTER (n > 1), 0), coalesce(sum(n), 0) FROM t_{term}"
-            )
-            total = max(float(total), 2.0)
+            held = self._held(TERMS.get(term, (term,)))
+            sizes, values = np.unique(held[held > 0], return_counts=True)  # so many records as a value has, of each
+            values = values / sizes
+            others = np.maximum(np.maximum(sizes - 1 - mates, least * (sizes - 1)), least)
+            agreeing = float((values * sizes * others)[sizes > 1].sum())
+            total = max(float((values * sizes).sum()), 2.0)
             if alone and term == self.comparisons[0].name:
                 self.contact_alone = least / (total - 1.0)
-            self.chance[term] = max(float(agreeing), 1.0) / (total * (total - 1.0))
-            qualified = " || '|' || ".join(f"l.{name}" for name in fields)
-            joins.append(f"LEFT JOIN t_{term} ON t_{term}.value = {qualified}")
-            weights.append(
-                f"CAST({log2(self.chance[term] * (total - 1.0))} - log2(t_{term}.others) AS REAL) AS w_{term}"
-            )
-        more = "".join(f", {column}" for column in weights)
+            self.chance[term] = max(agreeing, 1.0) / (total * (total - 1.0))
+            of_size = np.full(int(sizes.max(initial=0)) + 1, np.nan, dtype=np.float32)
+            of_size[sizes] = log2(self.chance[term] * (total - 1.0)) - np.log2(others)
+            weights[f"w_{term}"] = of_size[held]
+        columns_ = ", ".join(f"nullif({name}, 'nan'::REAL) AS {name}" for name in weights if name.startswith("w_"))
+        self.connection.register("weights", weights)
         self.connection.execute(
-            f"CREATE TABLE records AS SELECT placed.place AS id, l.* EXCLUDE (id){more} "
-            f"FROM loaded l JOIN placed ON placed.number = l.id {' '.join(joins)}"
+            f"CREATE TABLE records AS SELECT place AS id, l.* EXCLUDE (id){', ' if columns_ else ''}{columns_} "
+            "FROM loaded l JOIN weights ON number = l.id"
         )
-        for name in ("loaded", "placed", *(f"t_{term}" for term in wanted)):
-            self.connection.execute(f"DROP TABLE {name}")
+        self.connection.unregister("weights")
+        self.connection.execute("DROP TABLE loaded")
+
+    def _held(self, fields: Sequence[str]) -> npt.NDArray[np.int64]:
+        """By number, how many records say what the record says in these fields; 0 where it does not say them all."""
+        value = DUCKDB.key(*fields)
+        got = columns(self.connection.execute(f"SELECT id, {value} AS value FROM loaded WHERE ({value}) IS NOT NULL"))
+        _, group, sizes = np.unique(np.asarray(got["value"]), return_inverse=True, return_counts=True)
+        found = np.zeros(self.size, dtype=np.int64)
+        found[np.asarray(got["id"])] = sizes[group]
+        return found
 
     def _mates(self) -> float:
         """About how many other records of the same person a record has, by the most telling columns."""
