@@ -141,16 +141,20 @@ def apply(
     """Store these segments; new and changed ones are filled with everybody to whom they apply."""
     done: list[dict[str, Any]] = []
     with connect(data, url) as connection:
-        for document in _ordered(_documents(files)):
-            step = _planned(connection, document, compare=False)
-            if step["does"] != "nothing":
-                stored = connection.call(
-                    "PUT", f"/v1/segments/{_quoted(document['key'])}", document, confirm="true" if confirm else None
-                )
-                step["revision"] = stored["revision"]
-                if wait and stored["state"] == "active":
-                    step["backfill"] = _filled(connection, document["key"], quiet=json_)["status"]
-            done.append(step)
+        try:
+            for document in _ordered(_documents(files)):
+                step = _planned(connection, document, compare=False)
+                if step["does"] != "nothing":
+                    stored = connection.call(
+                        "PUT", f"/v1/segments/{_quoted(document['key'])}", document, confirm="true" if confirm else None
+                    )
+                    step |= {"revision": stored["revision"], "state": stored["state"]}
+                done.append(step)
+        finally:
+            # all are stored first, so that they wait together until every process knows them; also before a refused one
+            for step in done:
+                if step.pop("state", None) == "active" and wait:
+                    step["backfill"] = _filled(connection, step["key"], quiet=json_)["status"]
     show.rows(done, ["key", "does", "revision", "backfill", "sentence"], as_json=json_, title="applied")
 
 

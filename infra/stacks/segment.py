@@ -98,6 +98,7 @@ class SegmentStack(CapabilityStack):
             "Compact": [
                 lease,
                 *files,
+                *read_control(data),
                 archive,
                 objects(bucket, ["s3:PutObject", "s3:DeleteObject"], "archive-compact/"),
                 objects(bucket, ["s3:GetObject"], "catalogue/", "catalogue-days/"),

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from hoso.model.errors import HosoError, InvalidInput, NotFound
-from hoso.model.time import DAY_MS, MINUTE_MS, format_instant, parse_instant
+from hoso.model.time import DAY_MS, MINUTE_MS, SECOND_MS, format_instant, parse_instant
 from hoso.platform.clock import Clock
 from hoso.platform.log import logger
 from hoso.platform.metrics import meter
@@ -25,7 +25,16 @@ from hoso.segment.check import read_segment
 from hoso.segment.lease import Lease, StaleRun
 from hoso.segment.lists import ListKeeper
 from hoso.segment.live import LiveRules
-from hoso.segment.nightly_tables import Answer, Snapped, Totals, answers, count, needs_work, write_people
+from hoso.segment.nightly_tables import (
+    Answer,
+    Snapped,
+    Totals,
+    answers,
+    needs_backfill,
+    needs_work,
+    working,
+    write_people,
+)
 from hoso.segment.nightly_traits import TraitSteps, fresh_of, instant_of
 from hoso.segment.person import Verdict
 from hoso.unify.copies import copies_key
@@ -61,9 +70,12 @@ class Nightly:
         clock: Clock,
         bucket: str,
         keeper: ListKeeper | None = None,
+        known_at: Callable[[Iterable[str]], int] = lambda _keys: 0,
     ) -> None:
+        """``known_at`` tells from when on (UTC ms) every process works with the newest state of segments."""
         self._people = people
         self._keeper = keeper
+        self._known_at = known_at
         self._objects = objects
         self._lease = lease
         self.traits = TraitSteps(people, objects, lease, clock)
@@ -73,7 +85,9 @@ class Nightly:
     def compact(self, given: Mapping[str, Any]) -> Json:
         """Take the lease, compact the days of the archive, name the files that hold the events up to ``as_of``.
 
-        With ``segments`` (keys) the run is a *backfill*: it looks at these alone and leaves the archive as it is.
+        With ``segments`` (keys) the run is a *backfill*: it looks at these alone and leaves the archive as it is. It
+        waits ``wait_s`` seconds, until nobody who folds events works with the rules of before any more: what is folded
+        later is evaluated for the segments, and what was folded before is in the snapshot (decision 0084).
         """
         workspace = self._lease.workspace
         now = self._clock()
@@ -98,6 +112,7 @@ class Nightly:
             "prefix": f"nightly/{workspace}/{name}/{token}/",
             "compacted": compacted,
             "segments": only,
+            "wait_s": 0 if only is None else max(0, -(-(self._known_at(only) - now) // SECOND_MS)),
         }
         self._put(run, "archive.json", [key for day in days for key in archive.files(day)])
         return run
@@ -148,7 +163,10 @@ class Nightly:
         with local_copies(self._objects, [*keys, *self._get(run, "archive.json")]) as (people, fragments, *events):
             fresh = fresh_of(self._objects, run)
             found = answers(segments, instant_of(run), events, people, fragments, told, fresh)
-            work = _work(found, totals, revisions, lambda key: key not in paused if only is None else key in told)
+            if only is None:
+                work = working(found, totals, lambda one: needs_work(one, revisions, lambda key: key not in paused))
+            else:
+                work = working(found, totals, lambda one: needs_backfill(one, revisions, told))
             batches = self._put_batches(run, work, revisions)
         self._put(run, "batches.json", [{"key": key} for key in batches])
         self._put(run, "totals.json", asdict(totals))
@@ -362,16 +380,6 @@ def snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator
             profile.totals["events"],
             {name: list(entry[:4]) for name, entry in profile.computed.items()},
         )
-
-
-def _work(
-    found: Iterable[Answer], totals: Totals, revisions: Mapping[str, int], looks_at: Callable[[str], bool]
-) -> Iterator[Answer]:
-    """The people who need work; everybody is counted on the way."""
-    for answer in found:
-        count(totals, answer)
-        if needs_work(answer, revisions, looks_at):
-            yield answer
 
 
 def _bounded(value: Any) -> Any:

@@ -175,6 +175,14 @@ def count(totals: Totals, answer: Answer) -> None:
     totals.differences += len(answer.differences)
 
 
+def working(found: Iterable[Answer], totals: Totals, needed: Callable[[Answer], bool]) -> Iterator[Answer]:
+    """The people who need work; everybody is counted on the way."""
+    for answer in found:
+        count(totals, answer)
+        if needed(answer):
+            yield answer
+
+
 def needs_work(answer: Answer, revisions: Mapping[str, int], looks_at: Callable[[str], bool]) -> bool:
     """Whether the stored memberships that the run looks at differ from the answer, or are of other revisions, or would
     differ at the next event; or the answer is not known yet."""
@@ -182,6 +190,12 @@ def needs_work(answer: Answer, revisions: Mapping[str, int], looks_at: Callable[
         return True
     held = {key: revision for key, revision in answer.memberships.items() if looks_at(key)}
     return held != {key: revisions[key] for key in answer.members} or any(map(looks_at, answer.differences))
+
+
+def needs_backfill(answer: Answer, revisions: Mapping[str, int], told: Collection[str]) -> bool:
+    """The same for a backfill of the segments ``told``. Whose last events are not in the archive yet is looked at in
+    any case: they can have been folded under rules that did not know the segments, and nobody else would look."""
+    return not answer.complete or needs_work(answer, revisions, lambda key: key in told)
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], people: Path, fragments: Path) -> None:

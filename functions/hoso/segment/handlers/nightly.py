@@ -5,7 +5,7 @@ step        input                                                 output
 ==========  ====================================================  ================================================
 compact     ``{"as_of": ISO 8601, "execution"?, "segments"?,      the *run*: ``{"as_of", "workspace", "run", "lease",
             "lease"?}``                                           "token", "bucket", "prefix", "compacted",
-                                                                  "segments"}``
+                                                                  "segments", "wait_s"}``
 snapshot    the run                                               the run with ``people``
 traits      the run                                               the run with ``traits`` and ``traits_key``: likewise
 store       as ``apply``                                          ``{"people", "failed"}``
@@ -22,6 +22,7 @@ Each step can be killed and called again with the same input.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache, partial
 from typing import Any
 
@@ -37,6 +38,7 @@ from hoso.platform.settings import Settings
 from hoso.segment.lease import Lease
 from hoso.segment.lists import ListKeeper
 from hoso.segment.nightly_run import LEASE_NAME, Nightly
+from hoso.segment.states import changed_at
 from hoso.unify.build import Parts
 
 
@@ -97,4 +99,10 @@ def steps_of(workspace: str, lease: str) -> Nightly:
     delivery = Table(settings.delivery_table, client("dynamodb"))
     held = Lease(delivery, workspace, lease)
     keeper = ListKeeper(parts.control, parts.listed, partial(told, delivery))
-    return Nightly(parts.people, Objects(settings.bucket, client("s3")), held, parts.clock, settings.bucket, keeper)
+
+    def known_at(keys: Iterable[str]) -> int:
+        # once over, a kept document is read anew; as long again for a read and a batch that were under way
+        return changed_at(parts.control, workspace, keys) + 2 * settings.config_ttl_ms
+
+    objects = Objects(settings.bucket, client("s3"))
+    return Nightly(parts.people, objects, held, parts.clock, settings.bucket, keeper, known_at)
