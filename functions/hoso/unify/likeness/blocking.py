@@ -2,6 +2,9 @@
 
 A key that many records share is no key (one surname is a third of the people): each has a cap, and groups above it are
 left out. A pair belongs to the first key that finds it.
+
+Pairs are found here in numpy (``sharing``, ``first_keys``), and by the same rule in SQL for Athena (``key_table``,
+``found_by``); a test holds the two together.
 """
 
 # The statements are made of names in this package, never of text from outside.
@@ -10,6 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from hoso.unify.likeness.patterns import Packing
 from hoso.unify.likeness.sql import Dialect
@@ -34,6 +40,9 @@ _FIELD_WORDS = (
     *("name", "given", "surname", "email", "local", "residue", "phone", "dob", "house", "street", "ward"),
     *("district", "city", "postcode", "unit"),
 )
+_KEY_BITS = 6
+"""Room for the number of a key beside a pair."""
+Ints = npt.NDArray[np.int32]
 _FULL_DATE = "nullif(substr(dob, 5, 4), '0000')"
 KEYS: tuple[Key, ...] = (
     _key("email", 60, "email"),
@@ -76,6 +85,36 @@ def keys_for(fields: Iterable[str], identifiers: Sequence[str]) -> list[Key]:
         found.append(Key(f"{name}'s end+given", ("root", f"substr({name}, -4)"), 20, frozenset({name})))
     found += [key for key in KEYS if key.needs <= present]
     return found
+
+
+def sharing(ids: Ints, values: npt.NDArray[np.int64], cap: int) -> tuple[Ints, Ints]:
+    """The pairs of records (smaller id first) that share a value which at most ``cap`` records have."""
+    order = np.argsort(values)
+    values, ids = values[order], ids[order]
+    starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1]))) if len(values) else order
+    sizes = np.diff(starts, append=len(values))
+    ends: list[tuple[Ints, Ints]] = [(ids[:0], ids[:0])]
+    for size in np.unique(sizes[(sizes > 1) & (sizes <= cap)]).tolist():
+        members = ids[starts[sizes == size, None] + np.arange(size)]
+        one, other = (members[:, places].ravel() for places in np.triu_indices(size, 1))
+        ends.append((np.minimum(one, other), np.maximum(one, other)))
+    one, other = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    return one, other
+
+
+def first_keys(size: int, found: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
+    """Each pair once, by the first key that finds it. ``found``: the pairs of each key, of ``size`` records."""
+    packed = np.concatenate(
+        [
+            np.zeros(0, dtype=np.int64),
+            *(((one.astype(np.int64) * size + other) << _KEY_BITS) + place for place, (one, other) in enumerate(found)),
+        ]
+    )
+    packed.sort()
+    pairs = packed >> _KEY_BITS
+    first = np.concatenate(([True], pairs[1:] != pairs[:-1])) if len(pairs) else pairs.astype(np.bool_)
+    one, other = np.divmod(pairs[first], size)
+    return one.astype(np.int32), other.astype(np.int32), (packed[first] & ((1 << _KEY_BITS) - 1)).astype(np.int8)
 
 
 def key_table(keys: Sequence[Key], dialect: Dialect) -> list[str]:

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hoso.platform.columns import columns
-from hoso.unify.likeness.blocking import compared, found_by, key_table
+from hoso.unify.likeness.blocking import compared, first_keys, sharing
 from hoso.unify.likeness.clusters import Ints, cluster
 from hoso.unify.likeness.model import Parameters, Patterns, contact_alone, expected, fit, probabilities
 from hoso.unify.likeness.patterns import TERM_STEPS
 from hoso.unify.likeness.records import Records
-from hoso.unify.likeness.sql import DUCKDB
 from hoso.unify.likeness.unasked import AUTO, capped
 
 LIKELY = 0.65
@@ -69,22 +68,20 @@ class Matcher:
         ``fresh``: by record whether it is new or changed; only pairs with such a record are made.
         """
         keys = self.records.keys
-        for statement in key_table(keys, DUCKDB):
-            self._sql.execute(statement)
-        self._sql.execute("CREATE TABLE found (a INTEGER, b INTEGER, key TINYINT)")
-        more = ""
-        if fresh is not None:
-            self._sql.register("news", {"id": self.records.ids[np.nonzero(fresh)[0]]})
-            self._sql.execute("CREATE TABLE fresh AS FROM news")
-            more = " AND (a.id IN (FROM fresh) OR b.id IN (FROM fresh))"
+        new = None if fresh is None else fresh[self.records.numbers]
+        found: list[tuple[Ints, Ints]] = []
         for place, key in enumerate(keys):
             progress(key.name, 0.4 * place / len(keys))
-            self._sql.execute(f"INSERT INTO found {found_by(place)}{more}")
-        for table in ("keyed", "raw_keys", *(f"g{place}" for place in range(len(keys)))):
-            self._sql.execute(f"DROP TABLE {table}")
+            one, other = sharing(*self.records.hashes(key.parts), key.cap)
+            if new is not None:
+                kept = new[one] | new[other]
+                one, other = one[kept], other[kept]
+            found.append((one, other))
+        one, other, first = first_keys(self.records.size, found)
+        self._sql.register("found", {"a": one, "b": other, "key": first})
         progress("all", 0.4)
         self._sql.execute(f"CREATE TABLE pairs AS {compared(self.records.packing)}")
-        self._sql.execute("DROP TABLE found")
+        self._sql.unregister("found")
         progress("", 1.0)
         return int(self.records.one("SELECT count(*) FROM pairs")[0])
 

@@ -126,6 +126,15 @@ class Records:
         self.connection.unregister("lot")
         return found
 
+    def hashes(
+        self, parts: Sequence[str], table: str = "records"
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The records that say all these parts (SQL of a record), and a number for what they say, the same for the
+        same."""
+        value = DUCKDB.key(*parts)
+        got = columns(self.connection.execute(f"SELECT id, {value} AS value FROM {table} WHERE ({value}) IS NOT NULL"))
+        return np.asarray(got["id"], dtype=np.int32), np.asarray(got["value"], dtype=np.int64)
+
     def close(self) -> None:
         """Give the memory back."""
         self.connection.close()
@@ -204,11 +213,10 @@ class Records:
 
     def _held(self, fields: Sequence[str]) -> npt.NDArray[np.int64]:
         """By number, how many records say what the record says in these fields; 0 where it does not say them all."""
-        value = DUCKDB.key(*fields)
-        got = columns(self.connection.execute(f"SELECT id, {value} AS value FROM loaded WHERE ({value}) IS NOT NULL"))
-        _, group, sizes = np.unique(np.asarray(got["value"]), return_inverse=True, return_counts=True)
+        ids, values = self.hashes(fields, "loaded")
+        _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
         found = np.zeros(self.size, dtype=np.int64)
-        found[np.asarray(got["id"])] = sizes[group]
+        found[ids] = sizes[group]
         return found
 
     def _mates(self) -> float:
