@@ -30,7 +30,7 @@ def plan(schema: Any, name: str = "Signed Up", **policy: str) -> dict[str, Any]:
 def says(document: dict[str, Any], name: str, body: dict[str, Any], source: str = "web") -> Any:
     found = plan_of("p", 1, read_plan(document), source)
     assert found is not None
-    return found.fault(("m-1", 1, 1, name, [], body))
+    return found.fault(name, body)
 
 
 def test_an_event_that_keeps_its_schema_is_passed() -> None:

@@ -31,7 +31,7 @@ Hash = Callable[[str, str], str]
 """The keyed hash of an identifier's type and value (``Hasher.identifier``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sender:
     """Whose events these are. ``origin`` is what the connection tells of a browser or an app.
 
@@ -128,13 +128,13 @@ def _judge(batch: Batch, frame: Frame, plan: Plan | None) -> _Judged:
         except InvalidInput as error:
             rejected.append(_rejected(index, body, error))
             continue
-        fault = None if plan is None else plan.fault(row)
+        fault = None if plan is None else plan.fault(row[3], body)
         if fault is not None and fault.refuse:
             rejected.append(BadRow(index, row[0], CODE, fault.reason, body))
             continue
         if hub is not last:  # a device's requests are about one person
             last, rows = hub, hubs.setdefault(hub, [])
-        if plan is not None and fault is not None:
+        if fault is not None and plan is not None:
             flags.setdefault(hub, []).append((len(rows), plan.key, plan.revision, fault.reason))
         rows.append(row)
     return _Judged(hubs, flags, rejected)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple, cast
 
+from hoso.collect.plan_memory import KnownFaults
 from hoso.collect.plan_words import said
 from hoso.collect.schemas import compiled
-from hoso.model.record import Row
 
 Policy = Literal["allow", "flag", "quarantine"]
 CODE = "plan_violation"
@@ -45,21 +45,27 @@ class Plan:
     unplanned: Policy
     schemas: Mapping[str, Json | None]
     _compiled: dict[str, Any] = field(default_factory=dict[str, Any])
+    _known: dict[str, KnownFaults[Fault]] = field(default_factory=dict[str, KnownFaults[Fault]])
 
-    def fault(self, row: Row) -> Fault | None:
+    def fault(self, name: str, event: Json) -> Fault | None:
         """What the plan says of an event that is otherwise good; None where nothing is wrong or it is let pass."""
-        name = row[3]
         validator: Any = self._compiled.get(name)
         if validator is None:
             if name not in self.schemas:
                 return None if self.unplanned == "allow" else Fault(self.unplanned == "quarantine", _UNPLANNED)
             if self.violation == "allow":
                 return None
-            validator = self._compiled[name] = compiled(self.schemas[name] or {})
-        content = _content(name, row[5])
+            schema = self.schemas[name] or {}
+            validator, self._known[name] = compiled(schema), KnownFaults(schema)
+            self._compiled[name] = validator
+        content = _content(name, event)
         try:
             if validator.is_valid(content):
                 return None
+            known = self._known[name]
+            found = known.find(content)
+            if found is not None:
+                return found
             faults: list[Any] = list(islice(validator.iter_errors(content), _SHOWN_FAULTS + 1))
         except ValueError:  # text that is no Unicode
             return Fault(self.violation == "quarantine", "cannot be checked")
@@ -67,7 +73,10 @@ class Plan:
         words = said(faults[0], root)
         if len(faults) > 1:
             words = "; ".join([words, *(said(fault, root) for fault in faults[1:_SHOWN_FAULTS])])
-        return Fault(self.violation == "quarantine", words + ("; …" if len(faults) > _SHOWN_FAULTS else ""))
+        found = Fault(self.violation == "quarantine", words + ("; …" if len(faults) > _SHOWN_FAULTS else ""))
+        if len(faults) == 1:
+            known.learn(faults[0], content, found)
+        return found
 
 
 def plan_of(key: str, revision: int, body: Mapping[str, Any], source: str) -> Plan | None:
