@@ -11,6 +11,7 @@ import binascii
 import zlib
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -83,6 +84,7 @@ def sent_bytes(body: str | None, *, is_base64: bool) -> bytes:
         raise InvalidInput("the body is not base64", code="invalid_json") from error
 
 
+@lru_cache(maxsize=256)
 def check_media_type(header: str) -> None:
     """Raise ``UnsupportedMediaType`` for a media type that cannot be JSON; none at all is fine."""
     kind = header.partition(",")[0].partition(";")[0].strip().lower()
@@ -90,6 +92,7 @@ def check_media_type(header: str) -> None:
         raise UnsupportedMediaType("this media type is not read here; send application/json")
 
 
+@lru_cache(maxsize=256)
 def check_encoding(header: str) -> str:
     """``gzip``, ``deflate``, ``br`` or empty. An encoding applied twice is refused: it hides bombs (security S6)."""
     name = header.strip().lower()

@@ -32,6 +32,7 @@ MAX_EVENT_BYTES = 32_768
 MAX_KEYS = 2_000
 FEW_KEYS_BYTES = 8_000
 """An event, or a body, of fewer bytes cannot hold more than ``MAX_KEYS`` keys."""
+_BATCH = b'"batch":['
 _MESSAGE_ID = re.compile(rb'"messageId"\s*:\s*"([^"\\]{1,200})"')
 
 
@@ -48,7 +49,7 @@ class Batch:
 
     envelope: dict[str, Any]
     events: list[Any]
-    rejected: list[BadRow] = field(default_factory=list[BadRow])
+    rejected: list[BadRow] = field(default_factory=lambda: [])
     layout: Layout | None = None
 
 
@@ -88,17 +89,34 @@ def parse_batch(raw: bytes) -> Batch:
     if len(events) > MAX_EVENTS:
         raise InvalidInput(f"a batch holds at most {MAX_EVENTS} events", code="too_many_events")
     _check_envelope(envelope)
-    if may_hold_long_number(raw) and (holds_integer_beyond_64_bits(raw) or holds_long_number(raw)):
-        return _parse_each(raw)
     batch = Batch(envelope, events)
-    if len(raw) <= FEW_KEYS_BYTES:
-        return batch
     try:
-        sizes = list(map(len, map(orjson.dumps, events)))
+        sizes, beside = ([], [raw]) if len(raw) <= FEW_KEYS_BYTES else _measured(raw, events)
     except TypeError:  # nested so deep that it cannot be written
         return _parse_each(raw)
-    _reject_large(raw, batch, sizes)
+    if any(map(may_hold_long_number, beside)) and (holds_integer_beyond_64_bits(raw) or holds_long_number(raw)):
+        return _parse_each(raw)
+    if sizes:
+        _reject_large(raw, batch, sizes)
     return batch
+
+
+def _measured(raw: bytes, events: list[Any]) -> tuple[list[int], list[bytes]]:
+    """The lengths of the events in compact form, and the parts of the body in which a number may be too long.
+
+    Most SDKs send the compact form. Events that are written as they came have no number that parsing changes, so that
+    only what stands around them is left; the brackets keep numbers from reaching across the cuts.
+
+    Raises:
+        TypeError: an event is nested so deep that it cannot be written.
+    """
+    start = raw.find(_BATCH) + len(_BATCH)
+    if not events or not raw.startswith(orjson.dumps(events[0]), start):
+        return list(map(len, map(orjson.dumps, events))), [raw]
+    texts = list(map(orjson.dumps, events))
+    array = b"[%b]" % b",".join(texts)
+    same = raw.startswith(array, start - 1)
+    return list(map(len, texts)), [raw[:start], raw[start + len(array) - 2 :]] if same else [raw]
 
 
 def _reject_large(raw: bytes, batch: Batch, sizes: list[int]) -> None:

@@ -132,17 +132,10 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     call describe the group. Values of other types than text and whole numbers are passed over.
     """
     anonymous, user = event.get("anonymousId"), event.get("userId")
-    if user is None and type(anonymous) is str and "traits" not in event and "integrations" not in event:
-        # most of the web's traffic: nothing that could hold another identifier
-        within: Any = event.get("context")
-        said: Any = event.get("properties")
-        if (
-            (type(within) is not dict or _no_evidence_in(within))
-            and (type(said) is not dict or not ("email" in said or "phone" in said))
-            and config.keeps_anonymous_ids
-        ):
-            only = _anonymous(anonymous) if len(anonymous) <= MAX_LENGTH else None
-            return [] if only is None else [only]
+    if user is None and type(anonymous) is str:
+        only = sole_anonymous(event, anonymous, config)
+        if only is not None:
+            return [only]
     found: list[Identifier] = []
     if user is not None:
         _add(found, "user_id", user, config)
@@ -162,6 +155,20 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     if anonymous is not None and not (found and _filler(anonymous, event)):
         _add(found, "anonymous_id", anonymous, config)
     return found if len(found) < 2 else ranked(found, config)
+
+
+def sole_anonymous(event: Json, anonymous: str, config: IdentityConfig) -> Identifier | None:
+    """The anonymous id of an event without a user id, if plainly nothing else in it can identify: most of the web's
+    traffic. None says nothing: then ``extract`` is to be asked."""
+    if ("traits" in event and event["traits"]) or ("integrations" in event and event["integrations"]):  # noqa: RUF019
+        return None  # what is not there is found out in half the time
+    within: Any = event.get("context")
+    if type(within) is dict and not _no_evidence_in(within):
+        return None
+    said: Any = event.get("properties")
+    if type(said) is dict and ("email" in said or "phone" in said):
+        return None
+    return _anonymous(anonymous) if config.keeps_anonymous_ids and len(anonymous) <= MAX_LENGTH else None
 
 
 def ranked(identifiers: Iterable[Identifier], config: IdentityConfig) -> list[Identifier]:

@@ -46,10 +46,13 @@ class Meter:
         """Count. ``dimension`` is none or one, such as ``code="missing_id"``; zero is not counted."""
         if not count:
             return
+        counts = self._counts
+        if not dimension:  # most of them
+            counts[name, "", ""] = counts.get((name, "", ""), 0) + count
+            return
         with suppress(Exception):
-            ((kind, value),) = dimension.items() or (("", ""),)
-            counts = self._counts
-            if (name, kind, value) not in counts and kind and self._values(name) >= MAX_VALUES:
+            ((kind, value),) = dimension.items()
+            if (name, kind, value) not in counts and self._values(name) >= MAX_VALUES:
                 value = _OTHER
             counts[name, kind, value] = counts.get((name, kind, value), 0) + count
 

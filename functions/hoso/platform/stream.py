@@ -72,16 +72,18 @@ class Stream:
 
     def _call(self, records: Sequence[StreamRecord]) -> tuple[Sequence[StreamRecord], str]:
         """One call; the records that it did not store, and the first reason."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         entries = [{"PartitionKey": key, "Data": data} for key, data in records]
         try:
             answer: dict[str, Any] = self._client.put_records(StreamName=self._name, Records=entries)
-        except ClientError as error:
-            response = cast("dict[str, Any]", error.response)
-            return records, str(response.get("Error", {}).get("Code", "ClientError"))
-        except BotoCoreError as error:
-            return records, type(error).__name__
+        except Exception as error:
+            from botocore.exceptions import BotoCoreError, ClientError  # looked up at each run: only where it is needed
+
+            if isinstance(error, ClientError):
+                response = cast("dict[str, Any]", error.response)
+                return records, str(response.get("Error", {}).get("Code", "ClientError"))
+            if isinstance(error, BotoCoreError):
+                return records, type(error).__name__
+            raise
         if not answer.get("FailedRecordCount"):
             return (), ""
         results: list[dict[str, Any]] = answer["Records"]
