@@ -136,7 +136,7 @@ def test_affinity_weighs_by_event_and_age() -> None:
 
 def test_rfm_counts_an_order_once_and_takes_refunds_off() -> None:
     rows = [event(n, ORDERED, 10 * n, order_id=f"o{n}", total=100 * n) for n in range(1, 6)]
-    rows += [event(5, ORDERED, 50, 1, order_id="o5", total=500), event(4, "Order Refunded", 1, total=400)]
+    rows += [event(5, ORDERED, 50, 1, orderId="o5", total=500), event(4, "Order Refunded", 1, total=400)]
     store = Store(rows)
 
     store.compute(trait("rfm", {"kind": "rfm"}))

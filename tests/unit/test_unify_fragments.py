@@ -187,6 +187,20 @@ def test_an_order_told_by_browser_and_server_counts_once() -> None:
     assert (sums["orders"], sums["revenue"], sums["cancelled"]) == (1, 11, 1)
 
 
+@pytest.mark.parametrize("named", [{"orderId": "1"}, {"orderId": 1}, {"order_id": "", "orderId": "1"}])
+def test_an_order_in_the_spelling_of_older_sdks_is_the_same_order(named: dict[str, Any]) -> None:
+    told = [
+        track("server", 1, "Order Completed", order_id="1", revenue=10),
+        track("phone", 2, "Order Completed", revenue=11, **named),
+        track("back", 3, "Order Refunded", total=4, **named),
+    ]
+    _, cold = folded(told)
+    sums = orders.totals(cold.orders, [cold.base])
+
+    assert (sums["orders"], sums["revenue"]) == (1, 11)
+    assert set(cold.orders["1"].refunds) == {"back"}
+
+
 def test_amounts_that_are_no_finite_numbers_are_left_out() -> None:
     hostile: list[Any] = ["1.250.000đ", None, True, [], {}, 10**40, -(10**18), "1e999", "١٢"]
     told = [track(f"m{n}", n, "Order Completed", order_id=str(n), revenue=value) for n, value in enumerate(hostile)]

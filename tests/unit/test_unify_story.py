@@ -369,3 +369,11 @@ def _plain(wire: dict[str, Any]) -> dict[str, Any]:
         name: base64.b64decode(value["base64"]) if isinstance(value, dict) and "base64" in value else value
         for name, value in wire.items()
     }
+
+
+def test_a_visit_told_in_either_spelling_of_its_order_is_one() -> None:
+    held: visits.Visits = {}
+    for name, number, said in (("a", 1, {"order_id": "7"}), ("b", 2, {"orderId": "7"}), ("c", 3, {})):
+        visits.put(held, track(name, number, "Order Completed", **said).event)
+
+    assert list(held) == ["o:7", "m:c"]

@@ -7,7 +7,7 @@ about an order from before that edge is counted as overflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, cast
@@ -106,16 +106,31 @@ class Base:
         return [max(-LARGEST, min(LARGEST, number)) for number in sums]
 
 
+def order_id_of(properties: Mapping[str, Any]) -> str | None:
+    """The order that an event is about; None: it names none, or not in a form that can be an id.
+
+    ``orderId`` is what the published SDKs for Go and the older ones for telephones write by their own setters.
+
+    >>> order_id_of({"order_id": 17}), order_id_of({"orderId": "a-1"}), order_id_of({"order_id": ""})
+    ('17', 'a-1', None)
+    """
+    for name in ("order_id", "orderId"):
+        found = properties.get(name)
+        if type(found) is int:
+            found = str(found)
+        if isinstance(found, str) and 0 < len(found) <= _MAX_ID:
+            return found
+    return None
+
+
 def put(orders: Orders, base: Base, overflow: Json, event: Event) -> bool:
     """Fold one event about an order in, in place. Answers whether anything changed."""
     properties = event.body.get("properties")
     if event.name not in EVENTS or not isinstance(properties, dict):
         return False
     given = cast("Json", properties)
-    order_id = given.get("order_id")
-    if type(order_id) is int:
-        order_id = str(order_id)
-    if not isinstance(order_id, str) or not 0 < len(order_id) <= _MAX_ID:
+    order_id = order_id_of(given)
+    if order_id is None:
         return False
     if order_id not in orders and event.ts <= base.edge:
         overflow["orders"] = overflow.get("orders", 0) + 1

@@ -55,7 +55,6 @@ def put(visits: Visits, event: Event) -> bool:
         return False
     properties = event.body.get("properties")
     given = cast("Json", properties) if isinstance(properties, dict) else {}
-    order_id = given.get("order_id")
     arrival = event.name in ARRIVALS
     fresh = Visit(
         event.ts,
@@ -67,7 +66,7 @@ def put(visits: Visits, event: Event) -> bool:
         _first(given, "paired_card", "pairedCard"),
         arrival,
     )
-    key = _key(fresh, order_id)
+    key = _key(fresh, orders.order_id_of(given))
     held = visits.get(key)
     if held is not None and (held.order <= fresh.order if arrival else held.order >= fresh.order):
         return False
@@ -80,11 +79,11 @@ def put(visits: Visits, event: Event) -> bool:
     return True
 
 
-def _key(visit: Visit, order_id: object) -> str:
+def _key(visit: Visit, order_id: str | None) -> str:
     if visit.arrival:
         return f"a:{visit.ts // HOUR_MS}:{visit.store}"
-    if isinstance(order_id, (str, int)) and order_id:
-        return f"o:{str(order_id)[:_MAX_TEXT]}"
+    if order_id is not None:
+        return f"o:{order_id[:_MAX_TEXT]}"
     return f"m:{visit.message_id}"
 
 

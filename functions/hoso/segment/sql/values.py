@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlglot import exp
 
 from hoso.segment.event_language import Measure, Where
-from hoso.segment.sql.build import Sql, alias, both, column, compare, integer, present
+from hoso.segment.sql.build import Sql, alias, both, call, column, compare, integer, present
 from hoso.segment.sql.comparisons import local_clock, whole_days
 from hoso.segment.sql.dialect import Dialect
 from hoso.segment.sql.measures import BODY, INSTANT, MESSAGE, NAME, PERSON, EventScan
@@ -56,7 +56,8 @@ def compile_values(asked: Sequence[Asked], as_of: int, dialect: Dialect, *, even
 class Rows(NamedTuple):
     """Events that are wanted one by one: of these names, that meet the filter in the window.
 
-    ``of`` and ``form``: the value they are wanted for (None: 1). ``key`` is a path whose text form tells equal ones.
+    ``of`` and ``form``: the value they are wanted for (None: 1). Of the paths ``keys`` the first
+    that is there tells equal ones by its text form.
     """
 
     names: tuple[str, ...]
@@ -65,7 +66,7 @@ class Rows(NamedTuple):
     window: Any = None
     of: str | None = None
     form: str = "number"
-    key: str | None = None
+    keys: tuple[str, ...] = ()
 
 
 def compile_rows(rows: Rows, as_of: int, dialect: Dialect, *, events: str) -> str:
@@ -77,7 +78,8 @@ def compile_rows(rows: Rows, as_of: int, dialect: Dialect, *, events: str) -> st
     low, high = event_window(rows.window, rows.zone).bounds(as_of)
     fits = scan.fits(rows.where, (low, high), rows.zone)
     value: Sql = integer(1) if rows.of is None else scan.columns.form(rows.of, rows.form)
-    key: Sql = exp.Null() if rows.key is None else scan.columns.form(rows.key, "text")
+    found = [scan.columns.form(path, "text") for path in rows.keys]
+    key: Sql = call("COALESCE", *found) if len(found) > 1 else found[0] if found else exp.Null()
     clock = local_clock(rows.zone, column(INSTANT), max(low, -(1 << 60)), min(high, NEVER))
     plain = [column(name) for name in (PERSON, INSTANT, MESSAGE, NAME)]
     final = (

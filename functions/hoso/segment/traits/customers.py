@@ -22,7 +22,8 @@ LEAST_BUYERS, LEAST_REPEATERS = 100, 20
 """Below these the models are not fitted: their parameters would be noise."""
 CHECK_DAYS = 90
 """The hold-out: the model as of so long ago is compared with what people have done since."""
-ORDER = "properties.order_id"
+ORDER = ("properties.order_id", "properties.orderId")
+"""What names an order, as in the totals of a profile."""
 NAMES: tuple[tuple[str, tuple[int, int], tuple[int, int]], ...] = (
     ("champions", (4, 5), (4, 5)),
     ("loyal", (3, 3), (4, 5)),
