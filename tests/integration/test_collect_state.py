@@ -85,6 +85,19 @@ def test_the_connection_of_a_browser_is_kept_truncated_and_that_of_a_server_is_n
     assert abs(web.received_at - NOW) < 10 * 365 * 86_400_000
 
 
+def test_an_address_is_told_of_a_servers_event_only_where_it_came_direct(place: World) -> None:
+    key = place.source("backend", "server")
+    said = [True, True, None, False, True, "true"]
+    events = [track(n) | ({} if it is None else {"context": {"direct": it}}) for n, it in enumerate(said)]
+
+    assert place.send("/v1/batch", {"batch": events}, key=key)["statusCode"] == 200
+
+    told = {event.message_id: record.origin for record in place.records() for event in record.events}
+    assert [told[event["messageId"]] for event in events] == [
+        {"ip": "203.0.113.0"} if it is True else {} for it in said
+    ]
+
+
 def test_a_pixel_stores_its_event_and_always_shows_the_image(place: World) -> None:
     key = place.keys["web"]
     data = base64.b64encode(orjson.dumps({**track(1), "writeKey": key})).decode().rstrip("=")

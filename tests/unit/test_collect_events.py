@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from hoso.collect.events import Frame
 from hoso.collect.intake import Sender, Taken, open_single, take
 from hoso.collect.parse import MAX_EVENTS, parse_batch
+from hoso.collect.plan_document import read_plan
+from hoso.collect.plans import plan_of
 from hoso.collect.scan import depth_of, find_events, holds_long_number, loads
 from hoso.model.errors import InvalidInput
 from hoso.model.record import Record, unpack
@@ -258,3 +260,21 @@ def _digits(value: Any) -> Any:
     if isinstance(value, list):
         return [_digits(inner) for inner in value]
     return str(value) if isinstance(value, int) and not -(10**19) < value < 2**64 else value
+
+
+def test_flags_of_a_plan_stay_with_their_events_where_some_came_direct() -> None:
+    schema = {"required": ["sku"]}
+    document = {"name": "P", "sources": {"s": {"violation": "flag"}}, "events": {"Viewed": {"schema": schema}}}
+    said: list[tuple[bool, dict[str, Any]]] = [(True, {}), (False, {"sku": "1"}), (False, {}), (True, {"sku": "1"})]
+    events = [
+        track(messageId=f"m{n}", event="Viewed", properties=of, context={"direct": direct})
+        for n, (direct, of) in enumerate(said)
+    ]
+    raw = orjson.dumps({"batch": events})
+    sender = Sender("main", "s", {}, plan_of("p", 1, read_plan(document), "s"), direct={"ip": "203.0.113.0"})
+
+    result = take(raw, parse_batch(raw), Frame(NOW, lambda: "new"), sender, lambda _, value: value)
+
+    flagged = {record.events[flag[0]].message_id for record in records(result) for flag in record.flags}
+    direct = {event.message_id for record in records(result) for event in record.events if record.origin}
+    assert (result.flagged, flagged, direct) == (2, {"m0", "m2"}, {"m0", "m3"})

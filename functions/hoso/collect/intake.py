@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, cast
 
 import orjson
@@ -33,7 +34,8 @@ Hash = Callable[[str, str], str]
 
 @dataclass(slots=True)
 class Sender:
-    """Whose events these are. ``origin`` is what the connection tells of a browser or an app.
+    """Whose events these are. ``origin`` is what the connection tells of a browser or an app; ``direct`` what it tells
+    of those events of a server's key that say ``context.direct``: they come from the customer's own machine.
 
     ``plan`` is the tracking plan that the source follows, if any; ``identity`` are the workspace's identity rules.
     """
@@ -43,6 +45,7 @@ class Sender:
     origin: Mapping[str, str] = field(default_factory=dict[str, str])
     plan: Plan | None = None
     identity: IdentityConfig = DEFAULT
+    direct: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
@@ -78,13 +81,14 @@ def take(raw: bytes, batch: Batch, frame: Frame, sender: Sender, hash_of: Hash) 
         InvalidInput: ``body_too_large``, the shared members would grow beyond measure in so many events.
     """
     frame = _with_envelope(batch, frame, sender.identity)
+    direct = dict(sender.direct) if sender.direct and b'"direct"' in raw else None
     judged = _judge(batch, frame, sender.plan)
     try:
-        records = _pack(judged, sender, frame, hash_of)
+        records = _pack(judged, sender, frame, hash_of, direct)
     except TypeError:  # nesting shows for free where events are written, so it is looked for only then
         reject_too_deep(raw, batch)
         judged = _judge(batch, frame, sender.plan)
-        records = _pack(judged, sender, frame, hash_of)
+        records = _pack(judged, sender, frame, hash_of, direct)
     judged.rejected.sort(key=lambda refused: refused.index)
     flagged = sum(map(len, judged.flags.values()))
     return Taken(sum(map(len, judged.hubs.values())), judged.rejected, records, flagged)
@@ -146,24 +150,44 @@ def _rejected(index: int, body: Any, error: InvalidInput) -> BadRow:
     return BadRow(index, named, error.code, error.message, body)
 
 
-def _pack(judged: _Judged, sender: Sender, frame: Frame, hash_of: Hash) -> list[tuple[str, bytes]]:
-    """Partition keys and bytes, in halves where a record would be too large. Raises ``TypeError``, see ``encode``."""
+def _pack(
+    judged: _Judged, sender: Sender, frame: Frame, hash_of: Hash, direct: dict[str, str] | None
+) -> list[tuple[str, bytes]]:
+    """Partition keys and bytes, in halves where a record would be too large. Raises ``TypeError``, see ``encode``.
+
+    A record has one origin: events that came ``direct`` travel in records of their own (None: none can have).
+    """
     packed: list[tuple[str, bytes]] = []
     origin = dict(sender.origin)
     for hub, rows in judged.hubs.items():
         key = f"{sender.workspace}#{hash_of(hub[0], hub[1])}"
         flags = judged.flags.get(hub, ())
-        waiting = [(0, rows)]
+        waiting = [(0, rows)] if direct is None else _runs(rows)
         while waiting:
             first, part = waiting.pop()
             marked = _within(flags, first, len(part)) if flags else ()
-            raw = encode(sender.workspace, sender.source, frame.received_at, hub, part, origin, marked, frame.sent_at)
+            told = origin if direct is None or not _came_direct(part[0]) else direct
+            raw = encode(sender.workspace, sender.source, frame.received_at, hub, part, told, marked, frame.sent_at)
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [(first + middle, part[middle:]), (first, part[:middle])]
             else:
                 packed.append((key, compress_record(raw)))
     return packed
+
+
+def _runs(rows: list[Row]) -> list[tuple[int, list[Row]]]:
+    """The rows in runs of those that came direct and those that did not, each with the place of its first."""
+    runs: list[tuple[int, list[Row]]] = []
+    first = 0
+    for _, run in groupby(rows, _came_direct):
+        runs.append((first, list(run)))
+        first += len(runs[-1][1])
+    return runs
+
+
+def _came_direct(row: Row) -> bool:
+    return _shared(row[5].get("context")).get("direct") is True
 
 
 def _within(flags: Sequence[Flag], first: int, count: int) -> list[Flag]:

@@ -154,7 +154,9 @@ class Reception:
         frame = Frame(now, self.new_id, place.kind, parse_instant(request.headers.get("sentat")))
         plan = self.plan_of(source.workspace, source.key)
         identity = self.identity_of(source.workspace)
-        sender = Sender(source.workspace, source.key, _origin(request, source), plan, identity)
+        sender = Sender(
+            source.workspace, source.key, _origin(request, source), plan, identity, _direct(request, source)
+        )
         try:
             self._spend(source, len(batch.events), now)
             taken = take(raw, batch, frame, sender, self.hasher(source.workspace))
@@ -306,6 +308,15 @@ def _origin(request: HttpRequest, source: Source) -> dict[str, str]:
         return {}
     agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT]
     return {"ip": truncated_ip(request.source_ip), "user_agent": agent}
+
+
+def _direct(request: HttpRequest, source: Source) -> dict[str, str]:
+    """What a server key's connection tells of an event that says it came direct (tracking API, context): no user
+    agent, for that is the library's."""
+    if source.kind in _OWN_CONNECTION:
+        return {}
+    address = truncated_ip(request.source_ip)
+    return {"ip": address} if address else {}
 
 
 @lru_cache(maxsize=1_024)
