@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from hoso.activate.handlers import admin, channel, feedback, outbox, trigger
 from hoso.model.time import format_instant
-from hoso.platform.dynamo import to_wire
+from hoso.platform.wire import to_wire
 from hoso.unify.handlers import consume, profiles
 from infra.twin import calls
 from infra.twin.calls import Call, Proceed

@@ -11,8 +11,9 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
 
-from hoso.platform.dynamo import Table, from_wire
+from hoso.platform.dynamo import Table
 from hoso.platform.settings import Settings
+from hoso.platform.wire import from_wire
 from hoso.segment.due import DueTable, Swept, sweep
 from hoso.unify.handlers import people
 from hoso.unify.parting import look

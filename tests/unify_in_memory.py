@@ -11,8 +11,9 @@ from hoso.model.errors import Transient
 from hoso.model.identifiers import STANDARD, Identifier, IdentityConfig
 from hoso.model.record import Event, Record, pack
 from hoso.platform.control import ControlStore
-from hoso.platform.dynamo import Table, from_wire
+from hoso.platform.dynamo import Table
 from hoso.platform.ids import Hasher
+from hoso.platform.wire import from_wire
 from hoso.unify.consumer import Consumer
 from hoso.unify.evidence import Evidence, Operation
 from hoso.unify.identities import Identities

@@ -19,7 +19,7 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 from hoso.model.time import DAY_MS, MINUTE_MS, format_instant
-from hoso.platform.dynamo import marshal
+from hoso.platform.wire import marshal
 from hoso.unify.handlers import profiles
 from infra.twin import calls
 from infra.twin.moto_fixes.values import canonical

@@ -513,3 +513,14 @@ def test_a_newcomer_whose_worker_dies_between_the_rounds_is_finished_by_the_swee
     world.parts.people.reevaluate("main", due["sk"], world.now)
 
     assert world.announced() == [("segment.entered", key) for key in keys]
+
+
+def test_a_change_of_one_membership_leaves_the_reasons_of_the_others(world: World) -> None:
+    world.segment("viewers", {"kind": "event", "event": "Product Viewed"})
+    world.segment("buyers", {"kind": "event", "event": "Order Completed"})
+    world.consume(told("Product Viewed", 1))
+    world.consume(told("Order Completed", 2))
+    world.consume(told("Product Viewed", 3))
+
+    (person,) = [item for item in world.items(kind="P") if item["sk"] == "P"]
+    assert person["mr"] == {"viewers": ["event", "Product Viewed"], "buyers": ["event", "Order Completed"]}

@@ -3,8 +3,9 @@
 import pytest
 
 from hoso.model.identifiers import DEFAULT
-from hoso.platform.dynamo import Table, from_wire
+from hoso.platform.dynamo import Table
 from hoso.platform.ids import Hasher
+from hoso.platform.wire import from_wire
 from hoso.unify.graph import attributed, resolve
 from hoso.unify.identities import Identities
 from hoso.unify.identity_items import read_identifier

@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from hoso.model.identifiers import DEFAULT, STANDARD, Identifier, IdentityConfig, extract
 from hoso.model.names import person_name
 from hoso.model.time import DAY_MS, parse_instant
-from hoso.platform.dynamo import Table, from_wire
+from hoso.platform.dynamo import Table
 from hoso.platform.ids import Hasher
+from hoso.platform.wire import from_wire
 from hoso.unify.evidence import Cut, Erasure, Evidence, Probable, Restore, pair
 from hoso.unify.graph import resolve
 from hoso.unify.identities import Identities

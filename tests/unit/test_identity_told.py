@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig
-from hoso.platform.dynamo import from_wire
 from hoso.platform.ids import Hasher
+from hoso.platform.wire import from_wire
 from hoso.unify.evidence import Block, Cut, Erasure, Evidence, Operation, Restore, pair
 from hoso.unify.facts import strip
 from hoso.unify.graph import resolve

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from hoso.model.errors import Conflict, InvalidInput, Transient
+from hoso.platform.wire import from_wire, to_wire
 
 Item = dict[str, Any]
 Key = tuple[str, str]
@@ -35,70 +36,6 @@ _TRANSIENT = frozenset(
         "LimitExceededException",
     }
 )
-
-
-def marshal(value: Any) -> dict[str, Any]:
-    """The wire form of a value (``{"S": …}``). Raises ``TypeError`` for what DynamoDB cannot hold."""
-    kind = cast("type[object]", type(value))
-    if kind is str:
-        return {"S": value}
-    if kind is bool:
-        return {"BOOL": value}
-    if kind is int or kind is float:
-        return {"N": repr(value)}
-    if value is None:
-        return {"NULL": True}
-    if kind is bytes:
-        return {"B": value}
-    if kind is dict:
-        return {"M": {key: marshal(entry) for key, entry in value.items()}}
-    if kind is list or kind is tuple:
-        return {"L": [marshal(entry) for entry in value]}
-    if kind is set or kind is frozenset:
-        return {"SS": sorted(cast("set[str]", value))}
-    raise TypeError(f"DynamoDB cannot hold a {kind.__name__}")
-
-
-def unmarshal(wire: Mapping[str, Any]) -> Any:
-    """The plain value of a wire form. Entries of lists are read in place: they are texts and numbers as a rule."""
-    ((kind, value),) = wire.items()
-    if kind == "S":
-        return value
-    if kind == "L":
-        try:
-            return [e["S"] if "S" in e else int(e["N"]) if "N" in e else unmarshal(e) for e in value]
-        except ValueError:  # a number with a fraction or an exponent
-            return [unmarshal(e) for e in value]
-    if kind == "N":
-        return _number(value)
-    if kind == "BOOL":
-        return value
-    if kind == "M":
-        return {key: unmarshal(entry) for key, entry in value.items()}
-    if kind == "NULL":
-        return None
-    if kind == "B":
-        return bytes(value)
-    if kind == "SS":
-        return set(value)
-    raise TypeError(f"unexpected wire type {kind}")
-
-
-def _number(spelt: str) -> int | float:
-    try:
-        return int(spelt)
-    except ValueError:
-        return float(spelt)
-
-
-def to_wire(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item in wire form."""
-    return {key: marshal(value) for key, value in item.items()}
-
-
-def from_wire(wire: Mapping[str, Any]) -> Item:
-    """An item from wire form."""
-    return {key: unmarshal(value) for key, value in wire.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +168,9 @@ class Table:
         answer = self._call("get_item", Key=_key(key), ConsistentRead=consistent)
         return from_wire(answer["Item"]) if "Item" in answer else None
 
-    def batch_get(self, keys: Iterable[Key], *, consistent: bool = False) -> dict[Key, Item]:
-        """The items that exist among these keys; unprocessed keys are asked again (reliability R20)."""
+    def batch_get(self, keys: Iterable[Key], *, consistent: bool = False, late: Container[str] = ()) -> dict[Key, Item]:
+        """The items that exist among these keys; unprocessed keys are asked again (reliability R20). The maps in the
+        attributes ``late`` are read when somebody looks into them."""
         wanted = list(dict.fromkeys(keys))
         found: dict[Key, Item] = {}
         for first in range(0, len(wanted), BATCH_GET_LIMIT):
@@ -242,7 +180,7 @@ class Table:
                     "batch_get_item", RequestItems={self.name: {"Keys": pending, "ConsistentRead": consistent}}
                 )
                 for wire in answer["Responses"].get(self.name, []):
-                    item = from_wire(wire)
+                    item = from_wire(wire, late)
                     found[(item["pk"], item["sk"])] = item
                 pending = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
                 if not pending:

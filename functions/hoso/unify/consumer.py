@@ -264,7 +264,7 @@ class Consumer:
         for unit in units:
             unit.touch()
         needed = [unit for unit in units if unit.needs_person]
-        items = self._store.read([person_key(unit.workspace, unit.pid) for unit in needed], consistent=True)
+        items = self._store.people([person_key(unit.workspace, unit.pid) for unit in needed])
         known: list[Unit] = []
         moved: list[Group] = []
         for unit in units:

@@ -55,7 +55,7 @@ class Person:
     due: int | None = None
     dirty: bool = False
     moved_to: str | None = None
-    reasons: Mapping[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, "str | None"]])
+    reasons: Mapping[str, Sequence[str | None]] = field(default_factory=dict[str, "Sequence[str | None]"])
     rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -100,10 +100,6 @@ _membership = cast("Callable[[list[Any]], Membership]", partial(tuple.__new__, M
 """A membership without the named tuple's own constructor: people in hundreds of segments are read often."""
 
 
-def _each(make: Callable[[list[Any]], Any], wires: Mapping[str, list[Any]]) -> dict[str, Any]:
-    return dict(zip(wires, map(make, wires.values()), strict=True))
-
-
 _PERSON_KEYS = frozenset(["pk", "sk", "v", "ids", "fr", "m", "sp", "due", "dirty", "to", "mr"])
 
 
@@ -111,17 +107,18 @@ def person_of(item: Json | None, pid: str, fid: str | None = None, hub: tuple[st
     """The person in an item; without an item the singleton of this fragment and hub."""
     if item is None:
         return Person(pid, 0, (hub,) if hub else (), (fid,) if fid else ())
+    held: dict[str, list[Any]] = item.get("m", {})
     return Person(
         pid,
         version=item["v"],
         identifiers=tuple((kind, value) for kind, value in item.get("ids", ())),
         fragments=tuple(sorted(item.get("fr", ()))),
-        memberships=_each(_membership, item.get("m", {})),
+        memberships=dict(zip(held, map(_membership, held.values()), strict=True)),
         split_id=item.get("sp"),
         due=item.get("due"),
         dirty=bool(item.get("dirty")),
         moved_to=item.get("to"),
-        reasons=_each(tuple, item.get("mr", {})),
+        reasons=item.get("mr", {}),
         rest={key: value for key, value in item.items() if key not in _PERSON_KEYS},
     )
 

@@ -5,7 +5,7 @@ All of it is written in one transaction with the versions it rests on (docs/data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -81,11 +81,13 @@ def settle(
     ``every`` says that all segments were evaluated: then the person is clean afterwards, and memberships of segments
     that no longer exist end. A verdict that is *spilled* leaves the last answer as it is.
     """
-    memberships = dict(person.memberships)
-    reasons = dict(person.reasons)
+    memberships, reasons = person.memberships, person.reasons
     answer = Settlement(person)
     found = _with_vanished(verdicts, person, revisions, every=every)
-    changed = _bring(workspace, answer, memberships, reasons, found, revisions, at, reason)
+    changed = False
+    if moving := _moving(memberships, found, revisions, at):
+        memberships, reasons = dict(memberships), dict(reasons)
+        changed = _bring(workspace, answer, memberships, reasons, found, revisions, at, reason, sorted(moving))
     rest = dict(person.rest)
     unclean = person.dirty or bool(_AFTER_MERGE & rest.keys())
     if every and unclean and answer.complete:
@@ -120,13 +122,15 @@ def _bring(
     workspace: str,
     answer: Settlement,
     memberships: dict[str, Membership],
-    reasons: dict[str, tuple[str, str | None]],
+    reasons: dict[str, Sequence[str | None]],
     verdicts: Mapping[str, Verdict],
     revisions: Mapping[str, int],
     at: int,
     reason: Callable[[str], Reason],
+    moving: Sequence[str],
 ) -> bool:
-    """Bring memberships and reasons to the verdicts and note the items of it, as far as one transaction goes.
+    """Bring memberships and reasons of the ``moving`` segments to the verdicts and note the items of it, as far as one
+    transaction goes.
 
     Answers whether anything changed.
     """
@@ -134,7 +138,7 @@ def _bring(
     quiet: frozenset[str] = frozenset(answer.person.rest.get("qm", ()))
     former: list[str] = answer.person.rest.get("ab", [])[:MOST_FORMER]
     changed = False
-    for key in sorted(_moving(memberships, verdicts, revisions, at)):
+    for key in moving:
         held, verdict = memberships.get(key), verdicts[key]
         full = answer.room < (3 if verdict.member else 2 + len(former)) and answer.room < MOST_ITEMS
         if held is not None and verdict.member:

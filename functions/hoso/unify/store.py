@@ -49,6 +49,12 @@ class ProfileStore:
         wanted = list(keys)
         return self.profiles.batch_get(wanted, consistent=consistent) if wanted else {}
 
+    def people(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        """The person items that exist among these keys, strongly consistent, for an evaluation: why they are in each of
+        their segments is read when it is asked for, as most evaluations change nothing."""
+        wanted = list(keys)
+        return self.profiles.batch_get(wanted, consistent=True, late=("mr",)) if wanted else {}
+
     def put_pages(self, items: Sequence[Item]) -> None:
         """Write timeline pages; nothing sees them before a commit names them."""
         if items:
