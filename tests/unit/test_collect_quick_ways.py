@@ -100,6 +100,54 @@ def test_an_event_that_is_almost_plain_is_admitted_as_by_the_close_look(
 
 
 @pytest.mark.parametrize(
+    "other",
+    [
+        {"context": {"device": {"id": "d-1"}}},
+        {"context": {"traits": {"email": "an@example.vn"}}},
+        {"context": {"externalIds": [{"type": "crmId", "id": "7"}]}},
+        {"context": None},
+        {"context": "device"},
+        {"properties": {"email": "an@example.vn"}},
+        {"properties": {"phone": "0901 234 567"}},
+        {"properties": None},
+        {"properties": "email"},
+        {"userId": "u-1"},
+        {"userId": None, "integrations": {}, "traits": {}, "originalTimestamp": None},
+        {"traits": {"email": "an@example.vn"}},
+        {"integrations": {"Google Analytics": {"clientId": "1.2"}}},
+        {"originalTimestamp": "2027-01-15T07:00:00.000Z"},
+        {"sentAt": "2027-01-15T07:59:00.000Z"},
+        {"sentAt": "soon"},
+        {"writeKey": "k"},
+        {"timestamp": "2027-01-15T08:09:59.999Z"},
+        {"timestamp": "2027-01-15T09:00:00.000Z"},
+        {"timestamp": "1999-12-31T23:59:59.999Z"},
+        {"timestamp": "soon"},
+        {"timestamp": None},
+        {"messageId": ""},
+        {"messageId": "m" * 257},
+        {"messageId": LONG},
+        {"event": ""},
+        {"event": LONG},
+        {"type": "page"},
+        {"type": "screen", "event": None},
+        {"type": "group"},
+        {"type": ["track"]},
+        {},
+    ],
+)
+@pytest.mark.parametrize("identity", [DEFAULT, BLOCKING])
+def test_an_event_with_one_oddity_is_admitted_as_by_the_close_look(
+    other: dict[str, Any], identity: IdentityConfig
+) -> None:
+    event = {**PLAIN, **other}
+    assert outcome(admit, event, NOW - 1_000, identity) == outcome(_admit_closely, event, NOW - 1_000, identity)
+    for name in PLAIN:
+        less = {key: value for key, value in event.items() if key != name}
+        assert outcome(admit, less, None, identity) == outcome(_admit_closely, less, None, identity)
+
+
+@pytest.mark.parametrize(
     "anonymous", [LONG, "x" * 257, "a" + " " * 1_020 + "é", "x" * 1_024, "x" * 1_025, " a-1 ", "null"]
 )
 def test_an_odd_anonymous_id_is_admitted_as_by_the_close_look(anonymous: str) -> None:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, cast
 
 from hoso.model.errors import InvalidInput
-from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, extract, sole_anonymous
+from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, anonymous_id, extract, no_evidence_in
 from hoso.model.record import Row
 from hoso.model.time import EARLIEST_MS, MINUTE_MS, parse_instant
 
@@ -26,7 +26,10 @@ _NAMES = {
 }
 TYPES = frozenset(_NAMES)
 _PLAIN_NAMES = {"page": "$page", "screen": "$screen"}
-_three_of = itemgetter("type", "messageId", "anonymousId")
+_plain_members = itemgetter("type", "messageId", "anonymousId", "context", "properties", "timestamp")
+_is_without_others: Callable[[Any], bool] = frozenset(
+    {"userId", "traits", "integrations", "originalTimestamp", "sentAt", "writeKey"}
+).isdisjoint
 _NO_IDS: list[list[str]] = []
 _SURELY_SHORT = MAX_ID_BYTES // 4
 
@@ -66,25 +69,39 @@ def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
     """
     try:
         # most of the web's traffic has nothing that needs a closer look, and is taken here as it would be there
-        kind, message_id, anonymous = _three_of(body)
+        kind, message_id, anonymous, context, properties, timestamp = _plain_members(body)
         name = body["event"] if kind == "track" else _PLAIN_NAMES[kind]
         if (
             type(name) is type(message_id) is type(anonymous) is str
             and 0 < len(name) <= _SURELY_SHORT
             and 0 < len(message_id) <= _SURELY_SHORT
             and len(anonymous) <= _SURELY_SHORT
-            and not ("userId" in body and body["userId"] is not None)
-            and "writeKey" not in body
+            and (_is_without_others(body) or _says_nothing_else(body))
+            and no_evidence_in(context)
+            and "email" not in properties
+            and "phone" not in properties
+            and frame.identity.keeps_anonymous_ids
         ):
-            hub = sole_anonymous(body, anonymous, frame.identity)
-            original = parse_instant(body["originalTimestamp"] if "originalTimestamp" in body else body["timestamp"])
-            if hub is not None and original is not None and "sentAt" not in body:
+            hub, original = anonymous_id(anonymous), parse_instant(timestamp)
+            if hub is not None and original is not None:
                 ts, latest = original + frame.shift, frame.latest
                 if ts >= EARLIEST_MS:
                     return hub, (message_id, ts if ts < latest else latest, original, name, _NO_IDS, body)
     except (KeyError, TypeError):
         pass
     return _admit_closely(body, frame)
+
+
+def _says_nothing_else(event: Json) -> bool:
+    """Whether the members that change how an event is taken are there, but say nothing."""
+    return (
+        event.get("userId") is None
+        and not event.get("traits")
+        and not event.get("integrations")
+        and not event.get("originalTimestamp")
+        and "sentAt" not in event
+        and "writeKey" not in event
+    )
 
 
 def _admit_closely(body: Any, frame: Frame) -> tuple[Identifier, Row]:

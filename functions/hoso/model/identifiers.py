@@ -22,8 +22,10 @@ __all__ = [
     "IdentityConfig",
     "TypeRule",
     "alias_previous",
+    "anonymous_id",
     "contradictory",
     "extract",
+    "no_evidence_in",
     "normalise",
 ]
 
@@ -75,7 +77,8 @@ _OPAQUE = frozenset({"user_id", "anonymous_id", "device_id"})
 _CONTEXT_EVIDENCE = frozenset({"device", "traits", "externalIds", "externalId", "integrations"})
 """Members of ``context`` that can hold identifiers."""
 
-_no_evidence_in: Callable[[Any], bool] = _CONTEXT_EVIDENCE.isdisjoint
+no_evidence_in: Callable[[Any], bool] = _CONTEXT_EVIDENCE.isdisjoint
+"""Whether a context holds none of them."""
 
 _ABOUT_SOMEBODY_ELSE = re.compile(r"shar|invit|refer|gift|friend|recipient|forward", re.IGNORECASE)
 """Events whose ``properties.email`` or ``.phone`` is another person's (Segment: Product Shared, Invite Sent)."""
@@ -132,10 +135,17 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     call describe the group. Values of other types than text and whole numbers are passed over.
     """
     anonymous, user = event.get("anonymousId"), event.get("userId")
-    if user is None and type(anonymous) is str:
-        only = sole_anonymous(event, anonymous, config)
-        if only is not None:
-            return [only]
+    if user is None and type(anonymous) is str and not event.get("traits") and not event.get("integrations"):
+        # most of the web's traffic: nothing that could hold another identifier
+        within: Any = event.get("context")
+        said: Any = event.get("properties")
+        if (
+            (type(within) is not dict or no_evidence_in(within))
+            and (type(said) is not dict or not ("email" in said or "phone" in said))
+            and config.keeps_anonymous_ids
+        ):
+            only = anonymous_id(anonymous) if len(anonymous) <= MAX_LENGTH else None
+            return [] if only is None else [only]
     found: list[Identifier] = []
     if user is not None:
         _add(found, "user_id", user, config)
@@ -155,20 +165,6 @@ def extract(event: Json, config: IdentityConfig = DEFAULT) -> list[Identifier]:
     if anonymous is not None and not (found and _filler(anonymous, event)):
         _add(found, "anonymous_id", anonymous, config)
     return found if len(found) < 2 else ranked(found, config)
-
-
-def sole_anonymous(event: Json, anonymous: str, config: IdentityConfig) -> Identifier | None:
-    """The anonymous id of an event without a user id, if plainly nothing else in it can identify: most of the web's
-    traffic. None says nothing: then ``extract`` is to be asked."""
-    if ("traits" in event and event["traits"]) or ("integrations" in event and event["integrations"]):  # noqa: RUF019
-        return None  # what is not there is found out in half the time
-    within: Any = event.get("context")
-    if type(within) is dict and not _no_evidence_in(within):
-        return None
-    said: Any = event.get("properties")
-    if type(said) is dict and ("email" in said or "phone" in said):
-        return None
-    return _anonymous(anonymous) if config.keeps_anonymous_ids and len(anonymous) <= MAX_LENGTH else None
 
 
 def ranked(identifiers: Iterable[Identifier], config: IdentityConfig) -> list[Identifier]:
@@ -280,8 +276,8 @@ def _opaque(kind: str, value: str) -> Identifier | None:
 
 
 @lru_cache(maxsize=8_192)
-def _anonymous(value: str) -> Identifier | None:
-    """``_opaque`` of an anonymous id: a key of one text is found in half the time."""
+def anonymous_id(value: str) -> Identifier | None:
+    """``normalise`` of an anonymous id, where a workspace has no rules of its own for these; kept, see ``_opaque``."""
     return _opaque("anonymous_id", value)
 
 
