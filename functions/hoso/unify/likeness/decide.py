@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def work(night: Night, pairs: Sequence[Scored], clusters: Callable[[Sequence[Sco
     held = _judge_active(night, scores, forbidden, place, found)
     sure = [pair for pair in pairs if pair.probability >= AUTO and (pair.a, pair.b) not in forbidden]
     labels = clusters(sure)
-    groups = _Groups(len(night.subjects))
+    groups = _Groups()
     for pair in held:
         groups.join(*pair)
     for a, b in sorted(night.accepted - forbidden):
@@ -91,8 +92,9 @@ def work(night: Night, pairs: Sequence[Scored], clusters: Callable[[Sequence[Sco
     for pair in sorted(sure, key=lambda one: (-one.probability, one.a, one.b)):
         if labels[pair.a] == labels[pair.b] and groups.join(pair.a, pair.b):
             found.link.append(pair)
+    settled = forbidden | night.accepted
     for pair in sorted(pairs, key=lambda one: (-one.probability, one.a, one.b)):
-        if pair.probability < REVIEW or (pair.a, pair.b) in forbidden | night.accepted:
+        if pair.probability < REVIEW or (pair.a, pair.b) in settled:
             continue
         weak = (pair.a, pair.b) in held and (pair.probability < AUTO or labels[pair.a] != labels[pair.b])
         if (weak or not groups.same(pair.a, pair.b)) and len(found.ask) < MOST_OPEN:
@@ -141,29 +143,30 @@ def _judge_active(
 
 
 class _Groups:
-    """Union-find over the numbers of records."""
+    """Union-find over the numbers of records. Who is in no pair costs nothing."""
 
-    def __init__(self, size: int) -> None:
-        self._root = list(range(size))
+    def __init__(self) -> None:
+        self._root: dict[int, int] = {}
 
     def join(self, one: int, other: int) -> bool:
         a, b = self._find(one), self._find(other)
+        if a == b:
+            return False
         self._root[max(a, b)] = min(a, b)
-        return a != b
+        return True
 
     def same(self, one: int, other: int) -> bool:
         return self._find(one) == self._find(other)
 
     def largest(self) -> list[int]:
-        sizes: dict[int, int] = {}
-        for number in range(len(self._root)):
-            leader = self._find(number)
-            sizes[leader] = sizes.get(leader, 0) + 1
-        return sorted((size for size in sizes.values() if size > 1), reverse=True)[:LARGEST]
+        beside_leaders = Counter(self._find(number) for number in list(self._root))
+        return sorted((1 + more for more in beside_leaders.values()), reverse=True)[:LARGEST]
 
     def _find(self, number: int) -> int:
         root = self._root
-        while root[number] != number:
-            root[number] = root[root[number]]
-            number = root[number]
+        while (above := root.get(number, number)) != number:
+            higher = root.get(above, above)
+            if higher != above:
+                root[number] = higher
+            number = above
         return number
