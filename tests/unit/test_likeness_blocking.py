@@ -52,6 +52,17 @@ def test_of_fresh_records_only_their_pairs_are_compared() -> None:
     assert 0 < scored == len(want) < len(everything)
 
 
+def test_names_that_duckdb_hashes_alike_are_weighed_apart() -> None:
+    rows = [["id", "name"], ["1", "Ashley B Wiliamx"], *([str(n), "Ashley K Wiliams"] for n in range(2, 9))]
+    sql = records_of(rows).connection
+    assert sql.execute("SELECT count(DISTINCT hash(name)) FROM records").fetchall() == [(1,)]
+
+    frequent, rare = sql.execute("SELECT DISTINCT w_name, name FROM records ORDER BY 1").fetchall()
+
+    assert (frequent[1], rare[1]) == ("ashley k wiliams", "ashley b wiliamx")
+    assert frequent[0] < rare[0]
+
+
 def _shared(values: np.ndarray, a: int, b: int, cap: int) -> bool:  # type: ignore[type-arg]
     value = values[a]
     return bool(value > 3 and value == values[b] and (values == value).sum() <= cap)
