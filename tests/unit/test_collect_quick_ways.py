@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoso.collect.events import Frame, _admit_closely, admit
+from hoso.collect.intake import Sender, take
 from hoso.collect.parse import FEW_KEYS_BYTES, parse_batch
 from hoso.model import time
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, IdentityConfig
+from hoso.model.record import MAX_DEPTH, unpack
 from hoso.model.time import parse_instant
 
 NOW = 1_800_000_000_000
@@ -228,3 +230,34 @@ def test_few_minutes_are_remembered() -> None:
     for minute in range(0, 2 * time._MOST_MINUTES):
         parse_instant(time.format_instant(NOW + minute * 60_000))
     assert len(time._MINUTES) <= time._MOST_MINUTES
+
+
+@pytest.mark.parametrize("people", [1, 8, 9, 40])
+@pytest.mark.parametrize("shared", [False, True])
+def test_of_many_people_one_event_that_nests_too_deep_is_refused_alone(people: int, shared: bool) -> None:
+    def nested(levels: int) -> Any:
+        return {"in": nested(levels - 1)} if levels else 1
+
+    events = [{**PLAIN, "anonymousId": f"a-{number}", "messageId": f"m-{number}"} for number in range(people)]
+    events.append({**PLAIN, "anonymousId": "deep", "properties": nested(MAX_DEPTH - 1)})
+    events.append({**PLAIN, "anonymousId": "deeper", "properties": nested(MAX_DEPTH)})
+    raw = orjson.dumps({"batch": events, **({"context": {"app": 1}} if shared else {})})
+
+    result = take(raw, parse_batch(raw), Frame(NOW, str), Sender("main", "web"), lambda _kind, value: value)
+
+    assert [(bad.index, bad.code) for bad in result.rejected] == [(people + 1, "too_deep")]
+    assert [key for key, _ in result.records] == [f"main#a-{number}" for number in range(people)] + ["main#deep"]
+    assert [unpack(data).events[0].body["messageId"] for _, data in result.records] == [
+        event["messageId"] for event in events[:-1]
+    ]
+
+
+def test_records_of_many_people_are_written_as_those_of_few() -> None:
+    events = [{**PLAIN, "anonymousId": f"a-{number % 30}", "messageId": f"m-{number}"} for number in range(60)]
+
+    def bytes_of(part: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
+        raw = orjson.dumps({"batch": part})
+        return take(raw, parse_batch(raw), Frame(NOW, str), Sender("main", "web"), lambda _kind, value: value).records
+
+    alone = [bytes_of([event for event in events if event["anonymousId"] == f"a-{who}"]) for who in range(30)]
+    assert bytes_of(events) == [record for (record,) in alone]

@@ -21,12 +21,14 @@ from hoso.collect.scan import BLANKS
 from hoso.model.bad_row import BadRow
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig
-from hoso.model.record import MAX_RAW_BYTES, Flag, Row, encode
+from hoso.model.record import MAX_RAW_BYTES, Flag, Row, any_nests_too_deep, encode
 from hoso.model.time import parse_instant
 from hoso.model.zstd import compress_record
 
 MAX_SPREAD_BYTES = 16 * 1024 * 1024
 """What the context of a batch may take in all its events together: it is sent once and stored in each of them."""
+
+_SEVERAL = 8
 
 Hash = Callable[[str, str], str]
 """The keyed hash of an identifier's type and value (``Hasher.identifier``)."""
@@ -159,6 +161,9 @@ def _pack(
     """
     packed: list[tuple[str, bytes]] = []
     origin = dict(sender.origin)
+    is_shallow = _are_small(judged.hubs) and not any_nests_too_deep(
+        [row[5] for rows in judged.hubs.values() for row in rows]
+    )
     for hub, rows in judged.hubs.items():
         key = f"{sender.workspace}#{hash_of(hub[0], hub[1])}"
         flags = judged.flags.get(hub, ())
@@ -167,13 +172,21 @@ def _pack(
             first, part = waiting.pop()
             marked = _within(flags, first, len(part)) if flags else ()
             told = origin if direct is None or not _came_direct(part[0]) else direct
-            raw = encode(sender.workspace, sender.source, frame.received_at, hub, part, told, marked, frame.sent_at)
+            raw = encode(
+                *(sender.workspace, sender.source, frame.received_at, hub, part, told, marked, frame.sent_at),
+                is_shallow=is_shallow,
+            )
             if len(raw) > MAX_RAW_BYTES and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [(first + middle, part[middle:]), (first, part[:middle])]
             else:
                 packed.append((key, compress_record(raw)))
     return packed
+
+
+def _are_small(hubs: dict[Identifier, list[Row]]) -> bool:
+    """Whether one look at all events for how deep they nest takes less than one at each record."""
+    return len(hubs) > _SEVERAL and sum(map(len, hubs.values())) < 4 * len(hubs)
 
 
 def _runs(rows: list[Row]) -> list[tuple[int, list[Row]]]:

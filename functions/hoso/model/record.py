@@ -93,13 +93,15 @@ def encode(
     origin: Mapping[str, str],
     flags: Sequence[Flag] = (),
     sent_at: int | None = None,
+    *,
+    is_shallow: bool = False,
 ) -> bytes:
-    """The JSON of a record, not yet compressed; ``rows`` are events as plain tuples.
+    """The JSON of a record, not yet compressed; ``rows`` are events as plain tuples. ``is_shallow``: it is known that
+    no event nests too deep.
 
     Raises:
         TypeError: an event is nested deeper than ``MAX_DEPTH``, or holds what JSON cannot.
     """
-    tools = _tools()
     content: dict[str, Any] = {
         "v": VERSION,
         "w": workspace,
@@ -113,6 +115,9 @@ def encode(
         content["f"] = flags
     if sent_at is not None:
         content["t"] = sent_at
+    if is_shallow:
+        return orjson.dumps(content)
+    tools = _tools()
     tools.innermost[0] = content
     try:
         return orjson.dumps(tools.shells)[_SHELLS:-_SHELLS]
