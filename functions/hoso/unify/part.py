@@ -82,8 +82,8 @@ class Part:
             received_at, source = record.received_at, record.source
             if delivery.silent:
                 self.replayed.update(event.message_id for event in record.events)
-            if not bad:
-                count = len(record.events)
+            count = len(record.events)
+            if count > 2 and not bad:  # all at once; for one or two the loop below is less work
                 self.arrivals += zip(record.events, repeat(received_at), delivery.digests, strict=False)
                 self.places += map(_place, zip(repeat(number), range(count), strict=False))
                 self.sources += [source] * count
