@@ -42,8 +42,8 @@ class Frame:
 
     ``kind`` is the type that the path demands (empty: each event says its own). ``sent_at`` is what the batch or the
     header tells (UTC ms). ``context`` and ``integrations`` go under those of each event. ``new_id`` makes the message
-    ids of events that have none. ``shift`` and ``latest`` follow: what to add to a client's time, and the latest time
-    an event may have.
+    ids of events that have none. The others follow: what to add to a client's time, the latest time an event
+    may have, and whether the workspace has no rules of its own for anonymous ids.
     """
 
     received_at: int
@@ -55,10 +55,12 @@ class Frame:
     identity: IdentityConfig = DEFAULT
     shift: int = field(init=False)
     latest: int = field(init=False)
+    keeps_anonymous_ids: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.shift = 0 if self.sent_at is None else self.received_at - self.sent_at
         self.latest = self.received_at + MAX_AHEAD_MS
+        self.keeps_anonymous_ids = self.identity.keeps_anonymous_ids
 
 
 def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
@@ -72,15 +74,15 @@ def admit(body: Any, frame: Frame) -> tuple[Identifier, Row]:
         kind, message_id, anonymous, context, properties, timestamp = _plain_members(body)
         name = body["event"] if kind == "track" else _PLAIN_NAMES[kind]
         if (
-            type(name) is type(message_id) is type(anonymous) is str
+            type(name) is type(message_id) is str
             and 0 < len(name) <= _SURELY_SHORT
             and 0 < len(message_id) <= _SURELY_SHORT
-            and len(anonymous) <= _SURELY_SHORT
+            and len(anonymous) <= _SURELY_SHORT  # what is no text has no length, or is no key below
             and (_is_without_others(body) or _says_nothing_else(body))
             and no_evidence_in(context)
             and "email" not in properties
             and "phone" not in properties
-            and frame.identity.keeps_anonymous_ids
+            and frame.keeps_anonymous_ids
         ):
             hub, original = anonymous_id(anonymous), parse_instant(timestamp)
             if hub is not None and original is not None:
