@@ -99,6 +99,12 @@ def test_a_mailbox_tells_the_middle_name() -> None:
     assert rows[0][FIELDS.index("initials")] == "b"
 
 
+def test_a_middle_name_that_is_said_goes_before_what_a_mailbox_tells() -> None:
+    columns = read_columns(["id", "first_name", "last_name", "email"])
+    (row,) = normalised([["1", "Thị Lan", "Nguyễn", "nblan77@gmail.com"]], columns)
+    assert row[FIELDS.index("initials")] == "t"
+
+
 def test_a_row_hangs_on_its_record_alone_wherever_it_stands_in_a_large_file() -> None:
     head, *records = people(7, 1_300, "shifted")[0]
     columns = read_columns(head)
