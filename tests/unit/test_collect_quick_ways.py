@@ -174,7 +174,7 @@ DIGITS = "98765432109876543210"
 
 def body(*events: str, before: str = "", after: str = "") -> bytes:
     """A batch in compact form, long enough for the quick way."""
-    filler = orjson.dumps({**PLAIN, "properties": {"text": "x" * FEW_KEYS_BYTES}}).decode()
+    filler = orjson.dumps([PLAIN] * (FEW_KEYS_BYTES // 100)).decode()[1:-1]
     return f'{{{before}"batch":[{filler}{"".join("," + event for event in events)}]{after}}}'.encode()
 
 
@@ -184,7 +184,7 @@ def body(*events: str, before: str = "", after: str = "") -> bytes:
 )
 def test_a_long_number_in_any_event_of_a_compact_body_is_kept_as_text(event: str) -> None:
     found = parse_batch(body('{"type":"track"}', event))
-    assert DIGITS in orjson.dumps(found.events[2]).decode()
+    assert DIGITS in orjson.dumps(found.events[-1]).decode()
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_long_number_beside_the_events_of_a_compact_body_is_kept_as_text(befor
 def test_events_that_stand_elsewhere_too_do_not_hide_a_long_number() -> None:
     filler = body()[len('{"batch":[') : -len("]}")].decode()
     sent = body("1", before=f'"context":{{"batch":[{filler},1{DIGITS[:19]}]}},')
-    assert parse_batch(sent).envelope["context"]["batch"][1] == f"1{DIGITS[:19]}"
+    assert parse_batch(sent).envelope["context"]["batch"][-1] == f"1{DIGITS[:19]}"
 
 
 def test_a_compact_body_is_read_as_the_same_body_with_blanks() -> None:
@@ -269,3 +269,23 @@ def test_records_of_many_people_are_written_as_those_of_few() -> None:
 
     alone = [bytes_of([event for event in events if event["anonymousId"] == f"a-{who}"]) for who in range(30)]
     assert bytes_of(events) == [record for (record,) in alone]
+
+
+@pytest.mark.parametrize("place", [0, 1, 100, 200])
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"text": "x" * 33_000}, "event_too_large"),
+        ({f"k{number}": number for number in range(2_001)}, "too_many_keys"),
+        ({"text": "x" * 32_000}, None),
+        ({f"k{number}": number for number in range(1_900)}, None),
+    ],
+)
+def test_a_large_event_among_small_ones_is_found(place: int, members: dict[str, Any], code: str | None) -> None:
+    events = [{**PLAIN, "messageId": f"m-{number}"} for number in range(201)]
+    events[place] = {**events[place], "properties": members}
+
+    compact = orjson.dumps({"batch": events})
+    for raw in (compact, compact.replace(b'"batch":[', b'"batch":[ ')):
+        found = [(bad.index, bad.code) for bad in parse_batch(raw).rejected]
+        assert found == ([(place, code)] if code else [])

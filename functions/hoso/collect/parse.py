@@ -102,7 +102,8 @@ def parse_batch(raw: bytes) -> Batch:
 
 
 def _measured(raw: bytes, events: list[Any]) -> tuple[list[int], list[bytes]]:
-    """The lengths of the events in compact form, and the parts of the body in which a number may be too long.
+    """The lengths of the events in compact form, or of groups of them where all these are small; and the parts of the
+    body in which a number may be too long.
 
     Most SDKs send the compact form. Events that are written as they came have no number that parsing changes, so that
     only what stands around them is left; the brackets keep numbers from reaching across the cuts.
@@ -111,19 +112,40 @@ def _measured(raw: bytes, events: list[Any]) -> tuple[list[int], list[bytes]]:
         TypeError: an event is nested so deep that it cannot be written.
     """
     start = raw.find(_BATCH) + len(_BATCH)
-    if not events or not raw.startswith(orjson.dumps(events[0]), start):
+    groups = _as_sent(raw, events, start)
+    if not groups:
         return list(map(len, map(orjson.dumps, events))), [raw]
-    texts = list(map(orjson.dumps, events))
-    array = b"[%b]" % b",".join(texts)
-    same = raw.startswith(array, start - 1)
-    return list(map(len, texts)), [raw[:start], raw[start + len(array) - 2 :]] if same else [raw]
+    beside = [raw[:start], raw[start + sum(groups) + len(groups) - 1 :]]
+    if max(groups) > FEW_KEYS_BYTES:
+        return list(map(len, map(orjson.dumps, events))), beside
+    return groups, beside
+
+
+def _as_sent(raw: bytes, events: list[Any], start: int) -> list[int]:
+    """The lengths of groups of events, if the body has them from ``start`` on just as they are written; else empty."""
+    each = FEW_KEYS_BYTES * 3 // 4 * len(events) // len(raw)
+    if each < 2 or not raw.startswith(orjson.dumps(events[0]), start):
+        return []
+    found: list[int] = []
+    for first in range(0, len(events), each):
+        try:
+            text = orjson.dumps(events[first : first + each])[1:-1]
+        except TypeError:
+            return []
+        end = start + len(text)
+        if not raw.startswith(text, start) or raw[end : end + 1] != (b"," if first + each < len(events) else b"]"):
+            return []
+        found.append(len(text))
+        start = end + 1
+    return found
 
 
 def _reject_large(raw: bytes, batch: Batch, sizes: list[int]) -> None:
     """Refuse events that are longer, as sent, than ``MAX_EVENT_BYTES``, or have too many keys.
 
-    ``sizes`` are the lengths of the events in compact form. The text is only scanned when an event may be too long:
-    the bytes of the body beyond all compact forms are an upper bound of the blanks and escapes that any one can have.
+    ``sizes`` are the lengths of the events in compact form, or of small groups of them. The text is only scanned when
+    an event may be too long: the bytes of the body beyond all compact forms are an upper bound of the blanks and
+    escapes that any one can have.
     """
     largest = max(sizes, default=0)
     if largest > FEW_KEYS_BYTES:
