@@ -19,7 +19,7 @@ from hoso.model.record import Event, Record, pack
 from hoso.model.time import parse_instant
 from hoso.platform.aws import client
 from hoso.unify.build import Parts
-from hoso.unify.handlers import consume, profiles
+from hoso.unify.handlers import consume, erasures, profiles
 from infra.twin import moto_fixes
 
 ENV = {
@@ -36,7 +36,7 @@ ENV = {
 }
 TABLES = ("profiles", "control", "delivery", "outbox")
 NOW = 1_795_358_100_000
-CACHED = (client, consume.consumer, profiles.parts)
+CACHED = (client, consume.consumer, profiles.parts, erasures.parts)
 
 
 class Context:

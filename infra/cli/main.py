@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from infra.cli import catalogue, import_file, match, operate, parting, people, query, replay, run
+from infra.cli import catalogue, erasures, import_file, match, operate, parting, people, query, replay, run
 from infra.cli.connection import CommandError
 from infra.cli.identity import app as identity_app
 from infra.cli.keys import app as keys_app
@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (run, query, people, parting, operate, import_file, match, catalogue, replay):
+for module in (run, query, people, parting, erasures, operate, import_file, match, catalogue, replay):
     module.register(app)
 app.add_typer(identity_app, name="identity", help="Try identity rules on recorded evidence.")
 app.add_typer(keys_app, name="keys", help="Write keys and their sources: show, make, rotate, revoke.")

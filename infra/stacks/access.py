@@ -77,6 +77,17 @@ def write_people(data: DataStack) -> list[iam.PolicyStatement]:
     ]
 
 
+def erase_people(data: DataStack) -> list[iam.PolicyStatement]:
+    """What erasing people asks beyond writing them: its documents, and what went out, or waits to."""
+    return [
+        *write_documents(data, "erasure"),
+        read_items(data.outbox),
+        items(data.outbox, "BatchWrite"),
+        read_items(data.delivery),
+        items(data.delivery, "BatchWrite"),
+    ]
+
+
 def objects(bucket: s3.IBucket, actions: list[str], *prefixes: str) -> iam.PolicyStatement:
     """Actions on the objects under prefixes of a bucket."""
     return allow(actions, *[bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes])

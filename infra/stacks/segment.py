@@ -12,6 +12,7 @@ from infra.constructs.role import allow
 from infra.constructs.schedule import Schedule
 from infra.parameters import Parameters
 from infra.stacks.access import (
+    erase_people,
     every_table,
     items,
     list_objects,
@@ -70,7 +71,7 @@ class SegmentStack(CapabilityStack):
                 permissions=[
                     *read_control(data),
                     *write_people(data),
-                    read_items(data.delivery),
+                    *erase_people(data),
                     items(data.delivery, "Delete", "Scan"),
                 ],
                 timeout_s=55,

@@ -16,6 +16,7 @@ from infra.stacks.access import (
     FAILED_BATCHES,
     access_tokens,
     budgets,
+    erase_people,
     every_table,
     items,
     list_objects,
@@ -316,9 +317,14 @@ class UnifyStack(CapabilityStack):
             "PeopleFunction",
             Job(
                 handler="hoso.unify.handlers.people.handler",
-                description="Admin API: why identifiers are one person, merge log, unmerge, block, allow",
+                description="Admin API: why identifiers are one person, merge log, unmerge, block, allow, erase",
                 environment=every_table(data),
-                permissions=[*read_control(data), *write_people(data), *write_documents(data, "audit")],
+                permissions=[
+                    *read_control(data),
+                    *write_people(data),
+                    *write_documents(data, "audit"),
+                    *erase_people(data),
+                ],
                 timeout_s=29,
             ),
             routes=[
@@ -327,6 +333,9 @@ class UnifyStack(CapabilityStack):
                 "POST /v1/people/{id}/unmerge",
                 "POST /v1/people/{id}/block",
                 "POST /v1/people/{id}/allow",
+                "POST /v1/people/{id}/erase",
+                "GET /v1/erasures",
+                "GET /v1/erasures/{id}",
             ],
         )
         self.function(

@@ -55,9 +55,11 @@ class Warehouse:
         identities: Iterable[Row],
         alone: Callable[[str, str], str],
         shared: Collection[tuple[str, str]] = (),
+        erased: Callable[[str, str], int | None] | None = None,
     ) -> None:
         """Make ``events`` of archive files, each message once (the copy received first), with its owner. One whose hub
-        is among the ``shared`` identifiers is owned by its best identifier that is not."""
+        is among the ``shared`` identifiers is owned by its best identifier that is not. ``erased`` tells up to when
+        (UTC ms) whoever had an identifier was erased: what happened or came up to then is left out."""
         self._db.execute(f"CREATE TABLE stored ({', '.join(f'{name} {kind}' for name, kind in _EVENTS.items())})")
         if files:
             self._db.execute(
@@ -66,6 +68,8 @@ class Warehouse:
                 "(PARTITION BY source, message_id ORDER BY received_at, hub_type, hub_value) = 1",
                 [[str(file) for file in files]],
             )
+        if erased is not None:
+            self._leave_out(erased)
         self._db.execute(
             "CREATE TABLE stand_in (source VARCHAR, message_id VARCHAR, by_type VARCHAR, by_value VARCHAR)"
         )
@@ -85,6 +89,16 @@ class Warehouse:
             # computed only where a query asks for it
             "derived(placed.body, placed.origin) AS derived, bot(placed.body, placed.origin) AS bot "
             "FROM placed JOIN owners USING (by_type, by_value)"
+        )
+
+    def _leave_out(self, erased: Callable[[str, str], int | None]) -> None:
+        hubs = self._db.execute("SELECT DISTINCT hub_type, hub_value FROM stored").fetchall()
+        gone = [(kind, value, until) for kind, value in hubs if (until := erased(kind, value)) is not None]
+        self._db.execute("CREATE TABLE erased (hub_type VARCHAR, hub_value VARCHAR, until BIGINT)")
+        self._insert("erased", 3, gone)
+        self._db.execute(
+            "DELETE FROM stored USING erased e WHERE stored.hub_type = e.hub_type AND stored.hub_value = e.hub_value "
+            "AND (ts <= e.until OR received_at <= e.until)"
         )
 
     def _stand_in(self, shared: Collection[tuple[str, str]]) -> None:

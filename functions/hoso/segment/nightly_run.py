@@ -38,6 +38,7 @@ from hoso.segment.nightly_tables import (
 from hoso.segment.nightly_traits import TraitSteps, fresh_of, instant_of
 from hoso.segment.person import Verdict
 from hoso.unify.copies import copies_key
+from hoso.unify.fragments import ERASED
 from hoso.unify.likeness.conclusion import conclude
 from hoso.unify.people import People
 from hoso.unify.placement import placing_of
@@ -373,7 +374,7 @@ def snapped(people: Iterable[Profile], rules: LiveRules, as_of: int) -> Iterator
         verdicts = {} if stale else rules.evaluate(state, as_of)
         yield Snapped(
             state,
-            [fragment.hot.hub for fragment in profile.fragments if fragment.hot.version],
+            [(*fragment.hot.hub, fragment.hot.rest.get(ERASED)) for fragment in profile.fragments if fragment.exists],
             {key: held.revision for key, held in profile.person.memberships.items()},
             None if stale else [key for key, verdict in verdicts.items() if verdict.member],
             [key for key, verdict in verdicts.items() if verdict.spilled and key not in rules.paused],

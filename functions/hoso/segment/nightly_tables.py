@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 5_000
 _PEOPLE = f"{PROFILE_COLUMNS}, memberships VARCHAR, live VARCHAR, spilled VARCHAR, known BIGINT, computed VARCHAR"
-_FRAGMENTS = "hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR"
+_FRAGMENTS = "hub_type VARCHAR, hub_value VARCHAR, profile_id VARCHAR, erased BIGINT"
 _NO_EVENTS = "profile_id VARCHAR, message_id VARCHAR, event VARCHAR, ts BIGINT, received_at BIGINT, body VARCHAR"
 
 
@@ -34,7 +34,8 @@ class Snapped:
     """
 
     state: PersonState
-    hubs: Sequence[tuple[str, str]]
+    hubs: Sequence[tuple[str, str, int | None]]
+    """Type and value of each fragment's identifier, and up to when (UTC ms) whoever had it before was erased."""
     memberships: Mapping[str, int]
     live: Sequence[str] | None
     spilled: Sequence[str]
@@ -101,7 +102,7 @@ def write_people(people: Iterable[Snapped], people_file: Path, fragments_file: P
                     orjson.dumps(person.computed).decode(),
                 )
             )
-            hubs += [(kind, value, person.state.id) for kind, value in person.hubs]
+            hubs += [(kind, value, person.state.id, erased) for kind, value, erased in person.hubs]
             if len(rows) >= _CHUNK:
                 _insert(connection, "people", rows)
                 _insert(connection, "fragments", hubs)
@@ -203,6 +204,7 @@ def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], pe
     # the names of the files are made by this run; the statements hold no outside text
     connection.execute(f"CREATE VIEW profiles AS FROM read_parquet('{people}')")
     connection.execute(f"CREATE TABLE fragments AS FROM read_parquet('{fragments}')")
+    connection.execute("ALTER TABLE fragments ADD COLUMN IF NOT EXISTS erased BIGINT")  # snapshots of before have none
     if not events:
         connection.execute(f"CREATE TABLE events ({_NO_EVENTS})")
         return
@@ -210,7 +212,8 @@ def make_views(connection: duckdb.DuckDBPyConnection, events: Sequence[Path], pe
     connection.execute(f"CREATE VIEW archive AS FROM read_parquet([{files}])")
     connection.execute(
         "CREATE VIEW events AS SELECT f.profile_id, e.message_id, e.event, e.ts, e.received_at, e.body "
-        "FROM archive e JOIN fragments f USING (hub_type, hub_value)"
+        "FROM archive e JOIN fragments f USING (hub_type, hub_value) "
+        "WHERE f.erased IS NULL OR (e.ts > f.erased AND e.received_at > f.erased)"
     )
 
 

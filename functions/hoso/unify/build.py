@@ -11,6 +11,8 @@ from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
 from hoso.platform.identity_rules import RulesInForce
 from hoso.platform.settings import Settings
+from hoso.unify.eraser import Eraser
+from hoso.unify.erasures import Erasures
 from hoso.unify.identities import Identities
 from hoso.unify.listed import Listed
 from hoso.unify.people import People
@@ -30,7 +32,8 @@ class Parts:
         self.clock = clock_from(settings.clock_file)
         self.profiles = Table(settings.profiles_table, dynamo)
         self.outbox = Table(settings.outbox_table, dynamo)
-        self.control = ControlStore(Table(settings.control_table, dynamo), dynamo, self.clock, settings.config_ttl_ms)
+        self.control_table = Table(settings.control_table, dynamo)
+        self.control = ControlStore(self.control_table, dynamo, self.clock, settings.config_ttl_ms)
         self.store = ProfileStore(
             dynamo,
             profiles=self.profiles,
@@ -39,6 +42,7 @@ class Parts:
             hasher=self.control.hasher,
         )
         self.rulebook = Rulebook(self.control)
+        self.erasures = Erasures(self.control_table, self.clock, settings.config_ttl_ms)
         self.rules_in_force = RulesInForce(self.control)
         self._config = config
         self._kept: dict[str, Identities] = {}
@@ -51,9 +55,17 @@ class Parts:
         kept = self._kept.get(workspace)
         if kept is None or kept.config is not config:
             kept = self._kept[workspace] = self.identities_under(workspace, config)
+            kept.erased = lambda: self.erasures.hashes(workspace)
         sources = self.control.all(workspace, "source").values()
         kept.clients = frozenset(source.key for source in sources if source.body.get("kind") in _CLIENTS)
         return kept
+
+    def eraser(self, workspace: str) -> Eraser:
+        """What erases people of a workspace."""
+        identities = self.identities(workspace)
+        return Eraser(
+            self.store, identities, self.erasures, self.control_table, client("dynamodb"), self.clock, workspace
+        )
 
     def identities_under(self, workspace: str, config: IdentityConfig) -> Identities:
         """Identity of a workspace under other rules."""

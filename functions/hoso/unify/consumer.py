@@ -44,7 +44,8 @@ _CAUTION = 3
 @dataclass(slots=True)
 class Tally:
     """Counts of one batch, for its log line. ``new`` are the hubs that were met for the first time, by workspace;
-    ``unfinished`` the commits that could not hold all changes of a person."""
+    ``unfinished`` the commits that could not hold all changes of a person, ``erased`` the events of erased people that
+    were passed over."""
 
     records: int = 0
     events: int = 0
@@ -54,6 +55,7 @@ class Tally:
     retries: int = 0
     transitions: int = 0
     unfinished: int = 0
+    erased: int = 0
     new: Counter[str] = field(default_factory=Counter[str])
     failed: set[int] = field(default_factory=set[int])
 
@@ -67,6 +69,7 @@ class Tally:
             "aside": self.aside,
             "retries": self.retries,
             "transitions": self.transitions,
+            "erased": self.erased,
             "failed": len(self.failed),
         }
 
@@ -191,7 +194,7 @@ class Consumer:
 
     def _attempt(self, groups: Sequence[Group], tally: Tally, *, careful: bool) -> list[Group]:
         """Apply groups once. Answers those that met another version, or have more to do."""
-        units, again = self._load(groups, careful=careful)
+        units, again = self._load(groups, tally, careful=careful)
         now = self._clock()
         for unit in units:
             unit.evaluate(now)
@@ -213,14 +216,17 @@ class Consumer:
                 again.append(unit.parts[0].group)
         return again
 
-    def _load(self, groups: Sequence[Group], *, careful: bool) -> tuple[list[Unit], list[Group]]:
+    def _load(self, groups: Sequence[Group], tally: Tally, *, careful: bool) -> tuple[list[Unit], list[Group]]:
         """Read and fold. Answers the people concerned, and the groups whose person moved meanwhile.
 
         Order matters (invariant 1): a person is read after the hot items whose versions guard it.
         """
         store = self._store
         parts = [Part(group, store.fragment_id(group.workspace, group.hub)) for group in groups]
-        units = self._people(parts, self._owners.meet(parts, careful=careful))
+        came = sum(part.size for part in parts)
+        parts, pids = self._owners.meet(parts, careful=careful)
+        tally.erased += came - sum(part.size + part.dropped for part in parts)
+        units = self._people(parts, pids)
         for part in parts:
             part.survey()
         now = self._clock()
@@ -385,5 +391,6 @@ def _count(unit: Unit, tally: Tally) -> None:
         tally.fresh += part.fresh
         tally.repeats += part.repeats
         tally.aside += len(part.aside)
+        tally.erased += part.dropped
         tally.new[unit.workspace] += part.hot_item is None and part.changed
     tally.transitions += len(unit.settled.outbox) if unit.settled else 0

@@ -54,11 +54,17 @@ class Apart(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """Erase the profile that holds an identifier, up to a time (R15)."""
+    """Erase the profile that holds an identifier, up to a time (R15).
+
+    ``only``: these of its identifiers alone, in one of several rounds; ``whole``: all that the rounds together erase,
+    so that nobody inherits from, or is told of, what a round leaves for the next.
+    """
 
     record_id: str
     ts: int
     of: Identifier
+    only: frozenset[Identifier] | None = None
+    whole: frozenset[Identifier] = frozenset()
 
 
 class Probable(NamedTuple):

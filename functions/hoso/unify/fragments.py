@@ -89,6 +89,11 @@ class Fragment:
     hot: Hot
     cold: Cold
 
+    @property
+    def exists(self) -> bool:
+        """Whether it is stored and more than the mark of an erasure."""
+        return bool(self.hot.version) and (self.hot.events > 0 or ERASED not in self.hot.rest)
+
 
 class New(NamedTuple):
     """A new event with what its record says about it.
@@ -221,6 +226,8 @@ def hot_of(item: Json | None, hub: tuple[str, str]) -> Hot:
     )
 
 
+ERASED = "er"
+"""Attribute of a hot item: what happened or came up to this time (UTC ms) was erased and may not come back."""
 _HOT_KEYS = frozenset(["pk", "sk", "v", "hub", "o", "n", "f", "l", "r", "rt", "rf", "g", "m", "rv", "c", "x", "k"])
 _COLD_KEYS = frozenset({"pk", "sk", "v", "b", "y", "z", "q"})
 

@@ -51,7 +51,9 @@ def gather(evidence: Iterable[Evidence | Operation], config: IdentityConfig) -> 
         elif told.record_id not in done:
             done.add(told.record_id)
             if isinstance(told, Erasure):
-                held = cluster(_facts(events, marks, erased, config), config).of.get(told.of, frozenset({told.of}))
+                held = told.only
+                if held is None:
+                    held = cluster(_facts(events, marks, erased, config), config).of.get(told.of, frozenset({told.of}))
                 for gone in held:
                     erased[gone] = max(told.ts, erased.get(gone, told.ts))
                 for link in [link for link in marks.probable if held & set(link)]:

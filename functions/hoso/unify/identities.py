@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +91,8 @@ class Identities:
         self._has_sides = has_sides
         self.clients: frozenset[str] = frozenset()
         """Sources whose write key the customer's own browser or app holds."""
+        self.erased: Callable[[], Mapping[str, int]] = dict
+        """The hashes of identifiers whose person was erased, with the time up to which (``hoso.unify.erasures``)."""
         self.keys = IdentityKeys(workspace, hasher)
         self._table = profiles
         self._sleep = sleep
@@ -341,7 +343,9 @@ def _named(record: Operation) -> list[Identifier]:
         return [end for link in record.links for end in link]
     if isinstance(record, Apart):
         return [end for link in record.pairs for end in link]
-    if isinstance(record, Erasure | Block):
+    if isinstance(record, Erasure):
+        return [record.of, *(record.only or ())]
+    if isinstance(record, Block):
         return [record.of]
     return [record.a, record.b]
 

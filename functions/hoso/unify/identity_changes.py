@@ -26,8 +26,8 @@ class Change:
     """New items, without keys and versions. ``learnt``: identifiers whose evidence changed. ``moved``: those that only
     change profile. ``people``: new person items. ``tombstones``: profile ids that lead elsewhere. ``touched``: profiles
     whose set of identifiers changed. ``pids``: the profile of every identifier of the component afterwards.
-    ``erased``: identifiers that this decision erases. ``forgotten``: identifiers of which evidence was taken away;
-    their hot items may not go on saying that it is known.
+    ``erased``: identifiers that this decision, or another round of it, erases. ``forgotten``: identifiers of which
+    evidence was taken away; their hot items may not go on saying that it is known.
     ``entries``: all that is known afterwards."""
 
     learnt: dict[Identifier, dict[str, Any]] = field(default_factory=dict[Identifier, dict[str, Any]])
@@ -63,7 +63,7 @@ def decide(
     facts = component.facts(config)
     erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
     dropped: set[Identifier] = set()
-    gone: frozenset[Identifier] = frozenset()
+    whole: frozenset[Identifier] = frozenset()
     forgotten: set[Identifier] = set()
     for evidence in told:
         left = strip(evidence, erased, config)
@@ -71,16 +71,18 @@ def decide(
             dropped |= _learn(component, facts, left, config)
     for record in records:
         if isinstance(record, Erasure):
-            going = cluster(facts, config).of.get(record.of, frozenset({record.of}))
+            going = record.only
+            if going is None:
+                going = cluster(facts, config).of.get(record.of, frozenset({record.of}))
             forgotten |= _erase(facts, going, record.ts)
             known = [component.known[one] for one in going & component.known.keys()]
             forgotten |= {end for one in known for end in one.neighbours(cut=True)}
             erased |= {one: max(record.ts, erased.get(one, record.ts)) for one in going}
-            gone |= going
+            whole |= going | record.whole
         elif not is_outdated(record, erased):
             mark(facts, record)
     clusters = cluster(facts, config)
-    change = difference(component, facts, clusters, erased, config, keys, dropped, gone)
+    change = difference(component, facts, clusters, erased, config, keys, dropped, whole)
     change.forgotten = forgotten
     return change
 
@@ -151,7 +153,7 @@ def difference(
     gone: frozenset[Identifier] = frozenset(),
 ) -> Change:
     """The change that brings a component to these facts and clusters. ``dropped`` are shared values of which links
-    were let go, ``gone`` the identifiers that are erased by it."""
+    were let go, ``gone`` the identifiers that are erased by it, or by other rounds of it."""
     after = {keys.profile(anchor(members, config)): members for members in clusters.of.values()}
     change = Change(joins=clusters.joins, after=after, erased=gone)
     change.pids = {one: pid for pid, members in after.items() for one in members}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any, NamedTuple
 
 from hoso.model.errors import InvalidInput
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, alias_previous, contradictory
 from hoso.model.names import person_name
-from hoso.model.record import Event, Record, any_nests_too_deep, nests_too_deep, unpack
+from hoso.model.record import Event, Record, any_nests_too_deep, nests_too_deep, pack, unpack
 from hoso.model.time import DAY_MS, EARLIEST_MS
 from hoso.unify.dedupe import message_hash
 from hoso.unify.evidence import Evidence
@@ -112,6 +113,38 @@ def take(
             bad[position] = code
             digests.append(b"")
     return Delivery(place, blob, record, digests, bad)
+
+
+def left_after(group: Group, until: int) -> Group | None:
+    """The group without what an erasure covers: events that happened, or came, up to its time. None: nothing is left.
+
+    A record that held some of them is packed anew, as records go into the timeline whole.
+    """
+    left = [one for delivery in group.deliveries if (one := _left(delivery, until)) is not None]
+    if len(left) == len(group.deliveries) and all(map(is_, left, group.deliveries)):
+        return group
+    return Group(group.workspace, group.hub, left) if left else None
+
+
+def _left(delivery: Delivery, until: int) -> Delivery | None:
+    record, bad = delivery.record, delivery.bad
+    if record.received_at <= until:
+        return None
+    gone = {place for place, event in enumerate(record.events) if type(event.ts) is int and event.ts <= until}
+    if not gone:
+        return delivery
+    # what no record can hold cannot be packed anew either
+    gone |= {place for place, code in bad.items() if code == "nested_too_deep"}
+    places = {old: new for new, old in enumerate(one for one in range(len(record.events)) if one not in gone)}
+    if not places:
+        return None
+    kept = replace(
+        record,
+        events=[record.events[old] for old in places],
+        flags=[(places[flag[0]], *flag[1:]) for flag in record.flags if flag[0] in places],
+    )
+    digests = [delivery.digests[old] for old in places]
+    return Delivery(delivery.place, pack(kept), kept, digests, {places[old]: bad[old] for old in bad if old in places})
 
 
 def grouped(deliveries: Iterable[Delivery]) -> list[Group]:

@@ -189,7 +189,7 @@ class Listed:
         return changed
 
     def _put(self, workspace: str, name: str, fid: str, kind: str, fresh: Listing, *, indexed: bool) -> bool:
-        hot, cold, entry = hot_key(workspace, fid), cold_key(workspace, fid), _entry_key(workspace, name, fid)
+        hot, cold, entry = hot_key(workspace, fid), cold_key(workspace, fid), entry_key(workspace, name, fid)
         items = self._store.read([hot, cold, entry] if indexed else [hot, cold], consistent=True)
         state = cold_of(items.get(cold))
         own, held = state.listed.get(name), items.get(entry)
@@ -241,6 +241,7 @@ class Listed:
             break
 
 
-def _entry_key(workspace: str, name: str, fid: str) -> Key:
+def entry_key(workspace: str, name: str, fid: str) -> Key:
+    """Key of an identifier's entry in a list."""
     shard = blake2b(fid.encode(), digest_size=1).digest()[0] % SHARDS
     return f"{workspace}#L#{name}#{shard}", fid

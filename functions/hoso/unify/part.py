@@ -13,8 +13,8 @@ from hoso.model.record import Event
 from hoso.segment.live import CONSENT, SUPPRESSED
 from hoso.unify import consent, dedupe, pages, traits, unreachable
 from hoso.unify.dedupe import Arrival
-from hoso.unify.fragments import COLD_EVENTS, BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of
-from hoso.unify.intake import Delivery, Group
+from hoso.unify.fragments import COLD_EVENTS, ERASED, BadEvent, Change, Fragment, Hot, New, cold_of, fold, hot_of
+from hoso.unify.intake import Delivery, Group, left_after
 
 if TYPE_CHECKING:
     from hoso.segment.live import LiveRules
@@ -49,7 +49,8 @@ class Part:
     """A group with the state that it meets, and what became of both.
 
     ``hot_item`` and ``cold_item`` are as read (None: not stored), ``rebuilt`` are meters made anew for new rules,
-    ``told`` is what identity was told of the hub by now (None: what the hot item says).
+    ``told`` is what identity was told of the hub by now (None: what the hot item says). ``erased``: up to when whoever
+    had the hub was erased; ``dropped`` events of before were left out.
     After ``fold``: ``fragment`` is the new state, ``pages`` its new timeline pages, ``changed`` whether it has to be
     written, ``fresh`` the number of new events and ``repeats`` of those that were here before, ``aside`` the events for
     the quarantine, ``change`` what was touched.
@@ -61,6 +62,8 @@ class Part:
     cold_item: Item | None = None
     rebuilt: Item | None = None
     told: bytes | None = None
+    erased: int | None = None
+    dropped: int = 0
     hot: Hot = field(init=False)
     fragment: Fragment = field(init=False)
     pages: list[Item] = field(default_factory=list[Item])
@@ -96,6 +99,20 @@ class Part:
                 self.places.append(Place(number, position))
                 self.sources.append(source)
 
+    def without_erased(self, until: int) -> Part | None:
+        """The part without what an erasure covers, before it meets any state; None: nothing is left of it."""
+        left = left_after(self.group, until)
+        if left is None:
+            return None
+        part = self if left is self.group else Part(left, self.fid)
+        part.erased, part.dropped = until, self.size - part.size
+        return part
+
+    @property
+    def size(self) -> int:
+        """How many events came, good and bad."""
+        return sum(len(delivery.record.events) for delivery in self.group.deliveries)
+
     @property
     def hub(self) -> tuple[str, str]:
         """The hub as a plain pair."""
@@ -110,6 +127,8 @@ class Part:
         """Take the stored hot item in."""
         self.hot_item = hot_item
         self.hot = hot_of(hot_item, self.hub)
+        if self.erased is not None:
+            self.hot.rest.setdefault(ERASED, self.erased)
 
     def delivery(self, aside: Aside) -> Delivery:
         """The delivery in which an event came that is kept aside."""

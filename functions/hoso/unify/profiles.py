@@ -92,8 +92,8 @@ class Profile:
 
     @property
     def exists(self) -> bool:
-        """Whether anything at all is known of this person."""
-        return self.person.version > 0 or any(fragment.hot.version for fragment in self.fragments)
+        """Whether anything at all is known of this person. That an identifier was erased says nothing of anybody."""
+        return self.person.version > 0 or any(fragment.exists for fragment in self.fragments)
 
 
 _membership = cast("Callable[[list[Any]], Membership]", partial(tuple.__new__, Membership))

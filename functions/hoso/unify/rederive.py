@@ -45,7 +45,7 @@ def rederive(
     prefix = f"{workspace}#I#"
     for item in table.scan(start=place):
         key: Key = (item["pk"], item["sk"])
-        if item["pk"].startswith(prefix) and item["sk"] == "I":
+        if item["pk"].startswith(prefix) and item["sk"] == "I" and "val" in item:  # of who was erased there is nothing
             one = Identifier(item["pk"].removeprefix(prefix).split("#")[0], item["val"])
             if one not in done:
                 looked += 1

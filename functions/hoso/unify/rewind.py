@@ -193,7 +193,8 @@ class Rewinder:
                 self._rewinds.note(held, status="filling" if self.clear() else "clearing")
             elif held["status"] == "filling":
                 after = "striking" if held["into"] == "shadow" else "done"
-                self._rewinds.note(held, **(self.fill(held, remaining_ms) or {"status": after}))
+                # the place names somebody's identifier: it does not stay
+                self._rewinds.note(held, **(self.fill(held, remaining_ms) or {"status": after, "place": None}))
             elif held["status"] == "striking":
                 self._rewinds.note(held, **(self.strike(held) or {"status": "comparing"}))
             elif held["status"] == "comparing":

@@ -68,7 +68,7 @@ def evidence_of(items: Iterable[Item], workspace: str, most: int) -> Evidence:
     found = Evidence()
     prefix = f"{workspace}#I#"
     for item in items:
-        if not item["pk"].startswith(prefix) or item["sk"] != "I":
+        if not item["pk"].startswith(prefix) or item["sk"] != "I" or "val" not in item:
             continue
         if len(found.known) >= most:
             found.complete = False

@@ -242,7 +242,7 @@ class Switcher:
         prefix = f"{self._workspace}#I#"
 
         def one(item: Item) -> Json:
-            if not (item["pk"].startswith(prefix) and item["sk"] == "I"):
+            if not (item["pk"].startswith(prefix) and item["sk"] == "I" and "val" in item):  # erased: nothing is known
                 return {}
             return work(Identifier(item["pk"].removeprefix(prefix).split("#")[0], item["val"]), item)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def run_query(request: Request) -> dict[str, Any]:
             for table in wanted & {"profiles", "identities", "memberships"}:
                 warehouse.fill(table, getattr(rows, table))
             if "events" in wanted:
-                warehouse.events(source.archive(), rows.identities, source.alone, rows.shared)
+                warehouse.events(source.archive(), rows.identities, source.alone, rows.shared, source.erased())
         if "deliveries" in wanted:
             warehouse.fill("deliveries", map(delivery_row, source.deliveries.scan(source.workspace)))
         found = warehouse.run(query, limit)
@@ -100,6 +101,12 @@ class _Source:
     def archive(self) -> list[Path]:
         """Local copies of the archive's files."""
         return fetch_archive(self._objects, self.workspace, self._folder)
+
+    def erased(self) -> Callable[[str, str], int | None] | None:
+        """Up to when whoever had an identifier was erased; None while nobody ever was."""
+        known = self._parts.erasures.hashes(self.workspace)
+        name = self._parts.control.hasher(self.workspace).identifier
+        return (lambda kind, value: known.get(name(kind, value))) if known else None
 
     def alone(self, kind: str, value: str) -> str:
         """The profile id of an identifier that was never linked."""

@@ -15,6 +15,7 @@ from hoso.platform.metrics import meter, metered
 from hoso.platform.settings import Settings
 from hoso.segment.due import DueTable, Swept, sweep
 from hoso.unify.build import Parts
+from hoso.unify.erasures import ERASURE
 from hoso.unify.parting import look
 
 RESERVE_MS = 10_000
@@ -39,7 +40,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
     def swept(now: int) -> Swept:
         identities = parts.identities(workspace)
-        return sweep(table, lambda who: look(identities, parts.people, workspace, who, now), now, time_left)
+
+        def looked(who: str) -> int:
+            if who.startswith(ERASURE):
+                parts.eraser(workspace).resume(who.removeprefix(ERASURE))
+                return 0
+            return look(identities, parts.people, workspace, who, now)
+
+        return sweep(table, looked, now, time_left)
 
     began = parts.clock()
     rounds = [swept(began)]

@@ -37,6 +37,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     meter().add("consumed", tally.events)
     meter().add("duplicates", tally.repeats)
     meter().add("transitions", tally.transitions)
+    meter().add("erased", tally.erased)
     failed = min(tally.failed, default=None)
     failures = [] if failed is None else [{"itemIdentifier": records[failed]["kinesis"]["sequenceNumber"]}]
     return {"batchItemFailures": failures}

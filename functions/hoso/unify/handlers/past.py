@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from hoso.model.errors import InvalidInput
+from hoso.model.identifiers import Identifier
 from hoso.model.time import DAY_MS
 from hoso.platform.aws import client
 from hoso.platform.objects import Objects
@@ -14,6 +16,7 @@ from hoso.platform.settings import Settings
 from hoso.platform.web import Answer, Request, Router, answer
 from hoso.unify import shown
 from hoso.unify.archive_person import ArchivePerson
+from hoso.unify.fragments import New
 from hoso.unify.handlers.profiles import found_in, parts, seen, shown_then, tagged, whole_past
 
 _time_left: list[Any] = []
@@ -35,7 +38,17 @@ def show_past(request: Request) -> Answer:
     asked, profile = found_in(request)
     workspace, settings = profile.workspace, parts().settings
     archive = ArchivePerson(objects(), workspace, settings.dedupe_days * DAY_MS, _time_left[-1])
-    then = whole_past(request, asked, profile, at, archive.events)
+    erased = parts().erasures.hashes(workspace)
+
+    def older(members: Sequence[Identifier]) -> dict[Identifier, list[New]]:
+        """What the archive holds of them, without what was erased."""
+        found = archive.events(members)
+        until = {one: erased.get(parts().store.fragment_id(workspace, one), 0) for one in found}
+        return {
+            one: [new for new in held if min(new.event.ts, new.received_at) > until[one]] for one, held in found.items()
+        }
+
+    then = whole_past(request, asked, profile, at, older if erased else archive.events)
     body = shown_then(then, wanted)
     body["as_of"]["from"] = "archive"
     return tagged(request, seen(request, body))

@@ -1,4 +1,4 @@
-"""Admin API of identity: why identifiers are one person, the merge log, taking merges back, blocking and allowing."""
+"""Admin API of identity: why identifiers are one person, merge log, taking merges back, blocking, allowing, erasing."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hoso.unify.evidence import Block, Operation, Pair, Restore, pair
 from hoso.unify.explain import as_graph, edges_of, path, refused_between
 from hoso.unify.facts import Facts
 from hoso.unify.graph import Clusters, cluster
+from hoso.unify.handlers import erasures
 from hoso.unify.identities import Identities
 from hoso.unify.identity_changes import Change
 from hoso.unify.identity_component import TooLarge, Unfinished
@@ -188,6 +189,7 @@ ROUTES = Router(
         "POST /v1/people/{id}/unmerge": unmerge,
         "POST /v1/people/{id}/block": block,
         "POST /v1/people/{id}/allow": allow,
+        **erasures.TABLE,
     }
 )
 
