@@ -169,6 +169,7 @@ def test_s51_the_marker_of_an_erased_person_is_in_no_table_and_the_neighbour_is_
     delivery.put({"pk": f"main#K#{fid}", "sk": "L#crm"})
     before, other = raw("profiles", "outbox", "delivery"), neighbour(world)
     assert before.count(MARKER) > 20
+    assert f'"note":"{MARKER}"' in before
     assert {world.fid("email", f"{MARKER}@kho.vn"), pid} <= {one.rpartition("#")[2] for one in before.split("\n")}
 
     status, receipt = erase()
@@ -299,6 +300,8 @@ def test_r29_erasure_reaches_all_ids_that_ever_led_to_the_person_and_the_logs_of
 
     assert world.get("GET /v1/profiles/{id}", former[1])[0] == 404
     assert MARKER not in json.dumps(call("GET /v1/people/{id}/merges", "anonymous_id:tab2")[1])
+    left = [one for one in raw("profiles").split("\n") if MARKER in one]
+    assert left == []
     assert world.profile(former[0])["totals"]["events"] == 1
     assert erase(f"anonymous_id:{MARKER}-browser")[1]["id"] == receipt["id"]
 

@@ -9,7 +9,8 @@ identifiers belong to somebody new, and are left alone throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,15 +20,16 @@ from hoso.model.identifiers import Identifier
 from hoso.model.time import MINUTE_MS
 from hoso.platform.audit import audit_entry
 from hoso.platform.clock import Clock
-from hoso.platform.dynamo import Delete, Item, Key, Put, Table, Update, Write, at_version, transact
+from hoso.platform.dynamo import Check, Delete, Item, Key, Put, Table, Update, Write, at_version, transact
 from hoso.platform.ids import content_id
-from hoso.unify import merge_log, pages
+from hoso.unify import merge_log
 from hoso.unify.erasures import ERASURE, PARTIAL, RUNNING, SETTLING, Erasures, key_of
 from hoso.unify.evidence import Erasure
 from hoso.unify.fragments import ERASED, Cold, cold_item, cold_of
 from hoso.unify.identities import Identities
-from hoso.unify.identity_items import read_identifier
-from hoso.unify.listed import entry_key
+from hoso.unify.identity_component import Unfinished
+from hoso.unify.identity_items import identifier_key, read_identifier
+from hoso.unify.leftovers import Leftovers
 from hoso.unify.listings import channel_of
 from hoso.unify.profiles import Profile
 from hoso.unify.settlement import due_item, member_key
@@ -36,8 +38,8 @@ from hoso.unify.store import ProfileStore, cold_key, hot_key, person_key
 ATTEMPTS = 8
 SETTLED_MS = 15 * MINUTE_MS
 """After that no worker is left that read the person before; a consumer lives two minutes, a replay's step fifteen."""
-_AT_ONCE = 25
-"""Identifiers that are marked in the transaction of the document."""
+_MARKS_AT_ONCE = 90
+"""Items that are emptied and marked in the transaction of the document: those of 30 identifiers and more."""
 _ROUND = 16
 """Identifiers that identity forgets in one decision; fewer where even these are too many."""
 _RESUMED_AFTER_MS = MINUTE_MS
@@ -68,6 +70,7 @@ class Eraser:
         self._client = client
         self._clock = clock
         self._workspace = workspace
+        self._left = Leftovers(store, identities, client, workspace)
 
     def found(self, fid: str) -> Item | None:
         """The newest erasure of whoever had the identifier with this hash."""
@@ -103,10 +106,10 @@ class Eraser:
         plan = self.plan(profile)
         members: list[Member] = plan["members"]
         now, marks, lists = self._clock(), list[Write](), list[list[str]]()
-        for _, fid in members:
-            writes, names = self._mark(fid, now)
-            lists += [[name, fid] for name in names]
-            marks += writes if len(marks) + len(writes) <= 2 * _AT_ONCE else []
+        for member in members:
+            writes, names = self._mark(member, now, evidence=len(members) <= _ROUND)
+            lists += [[name, member[1]] for name in names]
+            marks += writes if len(marks) + len(writes) <= _MARKS_AT_ONCE else []
         pk, sk = key_of(self._workspace, now, content_id(profile.pid, str(now))[:12])
         document: Item = {
             **{"pk": pk, "sk": sk, "v": 1, "at": now, "until": now, "by": actor, "state": RUNNING},
@@ -119,6 +122,7 @@ class Eraser:
                 self._erasures.first(document),
                 audit_entry(self._control, self._workspace, now, actor, "person.erase", sk),
                 self._timer(sk, now + _RESUMED_AFTER_MS),
+                self._raised(profile.pid, profile.person.version),
                 *marks,
             ],
         )
@@ -136,14 +140,19 @@ class Eraser:
             return held
         members = [(kind, fid) for kind, fid in held["members"]]
         self._mark_all(held)
-        if held["state"] == RUNNING:
+        if "forgotten" not in held:
             self._forget(held, members)
+            held = self._noted(held, forgotten=self._clock())
         for kind, fid in members:
             self._scrub(held, kind, fid)
-        self._logs(held)
+        self._left.logs(held)
         for _, fid in members:
-            self._pages(held, fid, now)
-        held = self._sent(held)
+            self._left.pages(held, fid, now, now - SETTLED_MS // 2)
+        self._left.lists(held)
+        told, gone = self._left.sent(held)
+        if told != held["told"]:
+            held = self._noted(held, told=told)
+        self._left.remove(gone)
         if held["state"] == RUNNING:
             news: Json = {"state": SETTLING, "look_at": now + SETTLED_MS}
             self._store.delivery.put(self._timer(erasure, news["look_at"]).item)
@@ -152,6 +161,12 @@ class Eraser:
         with suppress(Conflict):  # somebody else was as far
             held = self._erasures.note(held, **news)
         return self._erasures.get(self._workspace, erasure)
+
+    def _noted(self, held: Item, **news: Any) -> Item:
+        try:
+            return self._erasures.note(held, **news)
+        except Conflict:
+            raise Transient("somebody else is at this erasure") from None
 
     def _timer(self, erasure: str, at: int) -> Put:
         return Put(self._store.delivery, due_item(self._workspace, ERASURE + erasure, at))
@@ -167,14 +182,30 @@ class Eraser:
                     near |= {*images, *(keys.profile(read_identifier(text)) for text in texts)}
         return sorted(near - {f"p_{fid}" for fid in mine})
 
-    def _mark(self, fid: str, until: int) -> tuple[list[Write], list[str]]:
-        """The writes that empty a fragment and mark it, and the lists that its identifier is on; none if it is so."""
+    def _raised(self, pid: str, version: int) -> Write:
+        """Whoever looked at the identifiers of a person before fails, and so does whoever joins it meanwhile."""
+        table, key = self._store.profiles, person_key(self._workspace, pid)
+        if version == 0:
+            return Check(table, key, at_version(0))
+        return Update(table, key, add={"v": 1}, condition=at_version(version))
+
+    def _mark(self, member: Member, until: int, *, evidence: bool) -> tuple[list[Write], list[str]]:
+        """The writes that empty a fragment and mark it (and its identifier, if that parts no more people than one
+        decision can), and the lists that the identifier is on; none if that was done."""
+        kind, fid = member
+        name = identifier_key(self._workspace, kind, fid)
         hot, cold = hot_key(self._workspace, fid), cold_key(self._workspace, fid)
-        items = self._store.read([hot, cold], consistent=True)
+        items = self._store.read([hot, cold, name], consistent=True)
         held, table = items.get(hot, {}), self._store.profiles
         if held.get(ERASED, -1) >= until:
             return [], []
-        writes: list[Write] = [Put(table, _bare(hot, held, until), at_version(held.get("v", 0)))]
+        known = items.get(name, {"pk": name[0], "sk": name[1], "v": 0})
+        writes: list[Write] = [
+            Put(table, _bare(hot, held, until), at_version(held.get("v", 0))),
+        ]
+        if evidence:
+            # from now on no decision counts what was known before, and what is told afterwards is news
+            writes.append(Put(table, known | {"v": known["v"] + 1, ERASED: until}, at_version(known["v"])))
         names: list[str] = []
         if cold in items:
             state, before = cold_of(items[cold]), items[cold]["v"]
@@ -188,11 +219,11 @@ class Eraser:
 
     def _mark_all(self, held: Item) -> None:
         """Mark what the first transaction had no room for."""
-        for _, fid in held["members"]:
-            self._until_settled(partial(self._marking, fid, held["until"]))
+        for kind, fid in held["members"]:
+            self._until_settled(partial(self._marking, (kind, fid), held["until"]))
 
-    def _marking(self, fid: str, until: int) -> list[Write]:
-        return self._mark(fid, until)[0]
+    def _marking(self, member: Member, until: int) -> list[Write]:
+        return self._mark(member, until, evidence=False)[0]
 
     def _until_settled(self, decide: Callable[[], Sequence[Write]]) -> None:
         """Commit what ``decide`` says, again when somebody was faster. Raises ``Transient``."""
@@ -208,16 +239,10 @@ class Eraser:
         """Have identity forget the evidence (R15), some identifiers at a time."""
         named = self._named(members)
         keys, config, until = self._identities.keys, self._identities.config, held["until"]
-        items = self._store.read([keys.identifier_key(one) for one in named], consistent=True)
-        waiting = [
-            one
-            for one in named
-            if one.type in config.types and items.get(keys.identifier_key(one), {}).get(ERASED, -1) < until
-        ]
-        size = _ROUND
+        waiting, size = self._fewest_links_first([one for one in named if one.type in config.types]), _ROUND
         while waiting:
             some = waiting[:size]
-            name = f"erasure:{held['sk']}:{content_id(*map(keys.fragment, some))}"
+            name = f"erasure:{held['sk']}:{content_id(*sorted(map(keys.fragment, some)))}"
             try:
                 self._identities.apply(Erasure(name, until, some[0], frozenset(some), frozenset(named)))
                 waiting = waiting[size:]
@@ -226,10 +251,21 @@ class Eraser:
                     raise
                 size //= 2
 
+    def _fewest_links_first(self, named: list[Identifier]) -> list[Identifier]:
+        """So that no round parts many: whoever holds the others together goes last."""
+        if len(named) <= _ROUND:
+            return named
+        try:
+            facts = self._identities.facts_of(*named)
+        except Unfinished:
+            raise Transient("this person is being merged right now") from None
+        links = Counter(end for link in (*facts.links, *facts.aliases, *facts.probable) for end in link)
+        return sorted(named, key=lambda one: (links[one], str(one)))
+
     def _named(self, members: list[Member]) -> list[Identifier]:
         """The identifiers of the person that identity has anything on, as far as their values are there still."""
         keys, wanted = self._identities.keys, {fid for _, fid in members}
-        names = [(f"{self._workspace}#I#{kind}#{fid}", "I") for kind, fid in members]
+        names = [identifier_key(self._workspace, kind, fid) for kind, fid in members]
         people = [person_key(self._workspace, f"p_{fid}") for fid in wanted]
         items = self._store.read([*names, *people], consistent=True)
         found = {Identifier(pk.split("#")[2], item["val"]) for (pk, _), item in items.items() if "val" in item}
@@ -240,7 +276,7 @@ class Eraser:
         """Take what the items of one identifier and of its person say of who was erased."""
         until = held["until"]
         hot, who = hot_key(self._workspace, fid), person_key(self._workspace, f"p_{fid}")
-        name: Key = (f"{self._workspace}#I#{kind}#{fid}", "I")
+        name = identifier_key(self._workspace, kind, fid)
 
         def decide() -> list[Write]:
             items = self._store.read([hot, who, name], consistent=True)
@@ -309,76 +345,6 @@ class Eraser:
                 for key, hot in sorted(hots.items())
             ),
         ]
-
-    def _logs(self, held: Item) -> None:
-        """Remove the merge log of the person, and what those of others say of it."""
-        table, until = self._store.profiles, held["until"]
-        mine = {fid for _, fid in held["members"]}
-        for fid in sorted(mine):
-            entries = list(table.query_all(f"{self._workspace}#P#p_{fid}", "M#", consistent=True))
-            gone = [one for one in entries if one["at"] <= until or int(one["sk"].split("#")[1]) <= until]
-            table.batch_write(deletes=[(one["pk"], one["sk"]) for one in gone])
-        for pid in held["near"]:
-            for item in list(table.query_all(f"{self._workspace}#P#{pid}", "M#", consistent=True)):
-                less = self._less(item, mine)
-                if less != item and item["at"] <= until:
-                    table.put(less)
-
-    def _less(self, item: Item, mine: set[str]) -> Item:
-        """An entry of a merge log without what it says of these identifiers."""
-        keys = self._identities.keys
-
-        def others(texts: Iterable[str]) -> list[str]:
-            return [text for text in texts if keys.fragment(read_identifier(text)) not in mine]
-
-        images = {
-            name: {pid: left for pid, held in item[name].items() if (left := others(held))}
-            for name in ("before", "after")
-        }
-        links = [link for link in item["links"] if len(others(link)) == len(link)]
-        return {**item, **images, "links": links}
-
-    def _pages(self, held: Item, fid: str, now: int) -> None:
-        """Remove the timeline pages of before, and those that no commit will name any more."""
-        pk, table = hot_key(self._workspace, fid)[0], self._store.profiles
-        stored = list(table.query_all(pk, pages.PREFIX, reverse=True, consistent=True))
-        newest = (table.get((pk, "H"), consistent=True) or {}).get("g")
-        named = {page["sk"] for page in pages.linked(stored, newest)}
-        last = max(held["until"], now - SETTLED_MS // 2)  # a worker of now may be about to name a page
-        table.batch_write(deletes=[(pk, one["sk"]) for one in stored if one["sk"] not in named and one["at"] <= last])
-
-    def _sent(self, held: Item) -> Item:
-        """Remove lists, announcements and deliveries; what told somebody of the person is noted before."""
-        until, table, delivery = held["until"], self._store.profiles, self._store.delivery
-        entries = [entry_key(self._workspace, name, fid) for name, fid in held["lists"]]
-        found = table.batch_get(entries, consistent=True) if entries else {}
-        table.batch_write(deletes=[key for key, item in found.items() if item["at"] <= until])
-        gone: list[Key] = []
-        told = set[str](held["told"])
-        for _, fid in held["members"]:
-            outbox = self._store.outbox
-            rows = list(outbox.query_all(f"{self._workspace}#p_{fid}", consistent=True))
-            outbox.batch_write(deletes=[(row["pk"], row["sk"]) for row in rows if row["at"] <= until])
-            for item in delivery.query_all(f"{self._workspace}#A#p_{fid}", consistent=True):
-                if item["at"] <= until:
-                    gone.append((item["pk"], item["sk"]))
-                    told |= {item["activation"] or item["destination"]} if item["status"] == "sent" else set()
-            for item in self._caps(fid, until) if held["state"] == RUNNING else ():
-                gone.append((item["pk"], item["sk"]))
-                told |= {item["sk"].removeprefix("L#")} if item["sk"].startswith("L#") else set()
-        if told != {*held["told"]}:
-            try:
-                held = self._erasures.note(held, told=sorted(told))
-            except Conflict:
-                raise Transient("somebody else is at this erasure") from None
-        delivery.batch_write(deletes=gone)
-        return held
-
-    def _caps(self, fid: str, until: int) -> Iterator[Item]:
-        """What was noted of sends to a person and of lists of destinations that it is on."""
-        for item in self._store.delivery.query_all(f"{self._workspace}#K#{fid}", consistent=True):
-            if all(entry[0] <= until for entry in item.get("log", ())):
-                yield item
 
 
 def _bare(key: Key, held: Item, until: int) -> Item:

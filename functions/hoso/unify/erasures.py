@@ -144,7 +144,7 @@ _REST = (
     ("archive", "pending", "objects are not rewritten yet; SQL, nightly runs, replays and pasts leave the events out"),
     ("nightly snapshots", "pending", "the next night's is without the person; older ones stay"),
     ("likeness", "pending", "pairs that were found stay until they are decided; the next night finds none"),
-    ("operators' records", "pending", "cuts and blocks of others that name an identifier stay"),
+    ("operators' records", "pending", "cuts and blocks that parted nobody stay, with the identifiers that they name"),
     ("quarantine", "pending", "refused rows expire after 90 days"),
     ("imports", "pending", "imported files stay as they were put there"),
     ("exports", "pending", "files that were exported stay"),

@@ -132,6 +132,11 @@ class Known:
         return (linked if cut else linked - self.cuts) | passed
 
 
+def identifier_key(workspace: str, kind: str, fid: str) -> Key:
+    """Key of the item of the identifier of this type and hash."""
+    return f"{workspace}#I#{kind}#{fid}", "I"
+
+
 class IdentityKeys:
     """Names of the identity items of a workspace; every name is a keyed hash."""
 
@@ -157,7 +162,7 @@ class IdentityKeys:
 
     def identifier_key(self, found: Identifier) -> Key:
         """Key of an identifier item."""
-        return (f"{self.workspace}#I#{found.type}#{self.fragment(found)}", "I")
+        return identifier_key(self.workspace, found.type, self.fragment(found))
 
     def person_key(self, pid: str) -> Key:
         """Key of a person item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hoso.model.time import format_instant
@@ -68,6 +69,15 @@ def entry(table: Table, workspace: str, entry_id: str) -> Entry | None:
     pid, _, name = entry_id.partition("~")
     item = table.get((f"{workspace}#P#{pid}", f"M#{name}"), consistent=True)
     return None if item is None else Entry(entry_id, item)
+
+
+def without(item: Item, gone: Callable[[str], bool]) -> Item:
+    """An entry without what it says of identifiers (``type:value``) that are ``gone``."""
+    images = {
+        name: {pid: left for pid, held in item[name].items() if (left := [text for text in held if not gone(text)])}
+        for name in ("before", "after")
+    }
+    return {**item, **images, "links": [link for link in item["links"] if not any(map(gone, link))]}
 
 
 def _event_time(entry_id: str) -> int:
