@@ -110,6 +110,35 @@ def test_r44_a_batch_that_was_given_up_is_done_again_by_the_command_line(twin: C
     assert hoso(twin, "redrive", "batches", "list", "--json").stdout == ""
 
 
+def test_s51_a_person_is_erased_by_the_command_line_and_what_comes_late_stays_out(twin: Connection) -> None:
+    clock = twin.request("GET", "/_twin/clock").json()["now_ms"]
+    event = {"type": "track", "event": "Seen", "userId": "erase-1", "timestamp": format_instant(clock - 60_000)}
+
+    def send(message: str, **more: Any) -> None:
+        body = {"batch": [{**event, "messageId": message, **more}]}
+        assert twin.request("POST", "/v1/batch", json=body, auth=(twin.write_key(), "")).status_code == 200
+        assert twin.drain(60)["stuck"] == []
+
+    send("erase-1", anonymousId="erase-a")
+    send("erase-2", context={"traits": {"email": "erase@example.vn"}})
+    plan = json.loads(hoso(twin, "erase", "user_id:erase-1", "--dry-run", "--json").stdout)
+    assert (plan["dry_run"], plan["counts"]["events"], plan["identifiers"]["anonymous_id"]) == (True, 2, 1)
+    assert "erase-1" in hoso(twin, "events", "--json").stdout
+
+    done = json.loads(hoso(twin, "erase", "user_id:erase-1", "--json").stdout)
+    send("erase-3")
+
+    assert (done["state"], done["archive"]) == ("settling", "pending")
+    assert twin.request("GET", "/v1/profiles/user_id:erase-1", headers=admin(twin)).status_code == 404
+    assert "erase-1" not in hoso(twin, "events", "--json").stdout
+    assert json.loads(hoso(twin, "status", "--json").stdout)["erased"]["total"] == 1
+    assert json.loads(hoso(twin, "erasures", "--json").stdout)["id"] == done["id"]
+    assert json.loads(hoso(twin, "erasures", done["id"]).stdout)["counts"] == plan["counts"]
+    twin.request("POST", "/_twin/clock", json={"advance_ms": 16 * 60_000})
+    path = f"/v1/erasures/{done['id']}"
+    until(lambda: twin.call("GET", path)["state"] == "partial", "is looked at again", 30)
+
+
 def test_s3_keys_are_made_rotated_and_revoked_by_the_command_line(twin: Connection) -> None:
     assert set(json.loads(hoso(twin, "keys", "--json").stdout)) >= {"local-web", "local-server", "admin"}
     assert hoso(twin, "keys", "create", "till", "--kind", "server").exit_code == 0

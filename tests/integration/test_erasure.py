@@ -16,8 +16,11 @@ from hoso.model.time import DAY_MS, MINUTE_MS, format_instant
 from hoso.platform.aws import client
 from hoso.segment.handlers import due
 from hoso.unify.compare import prints_of
+from hoso.unify.erasures import Erasures
 from hoso.unify.handlers import past, people, rewind
+from tests.faults import Faults
 from tests.integration.test_rewind import receive, replay, sent_again
+from tests.nightly_world import make_segments, night, store_of_people
 from tests.unify_world import Context, World, packed, unify_world
 
 MARKER = "zq7marker"
@@ -255,6 +258,14 @@ def test_r48_the_archive_brings_nobody_back_who_was_erased_into_empty_tables(wor
     assert world.profile(f"user_id:{MARKER}-1")["totals"]["events"] == 1
     found = query(world, "SELECT message_id FROM events ORDER BY 1")
     assert [one["message_id"] for one in found] == ["f1", "n1", "n2"]
+    asked = {
+        "routeKey": "GET /v1/profiles/{id}/past",
+        "pathParameters": {"id": f"user_id:{MARKER}-1"},
+        "queryStringParameters": {"at": format_instant(world.now)},
+        "requestContext": {"authorizer": {"jwt": {"claims": {"sub": "op", "cognito:groups": "[admin]"}}}},
+    }
+    answer = past.handler(asked, Context())
+    assert (answer["statusCode"], json.loads(answer["body"])["totals"]["events"]) == (200, 1)
 
 
 def test_r48_a_link_of_before_the_erasure_does_not_join_after_the_tables_were_lost(world: World) -> None:
@@ -268,6 +279,52 @@ def test_r48_a_link_of_before_the_erasure_does_not_join_after_the_tables_were_lo
     world.now += MINUTE_MS
     receive(world, [event(world, "m4", ago=0, userId="binh", anonymousId="a-tab")])
     assert {one["value"] for one in world.profile("user_id:binh")["identifiers"]} == {"binh", "a-tab"}
+
+
+def test_r48_the_night_counts_nothing_of_who_was_erased_for_who_has_the_address_now(tmp_path: Path) -> None:
+    with night(tmp_path) as made:
+        for cached in (people.parts, due._parts):
+            cached.cache_clear()
+        store_of_people(made)
+        make_segments(made)
+        made.world.now += MINUTE_MS
+        assert erase("anonymous_id:binh")[0] == 202
+        made.world.now += MINUTE_MS
+        made.consume(made.event("binh", "Product Viewed"))
+        made.world.now += MINUTE_MS
+
+        report = made.run()
+
+        pid = made.world.profile("anonymous_id:binh")["profile_id"]
+        assert (report["people"], report["differences"], report["lagging"]) == (3, 0, 0)
+        assert made.memberships()[f"main#P#{pid}"] == ["viewed-not-bought"]
+
+
+def test_the_consumer_reads_nothing_more_for_people_it_knows_and_once_in_a_while_for_new_ones(world: World) -> None:
+    shop(world)
+    erase()
+    known = [event(world, f"k{number}", userId="binh", anonymousId="b-browser", ago=0) for number in range(3)]
+    world.now += MINUTE_MS
+    world.consume(known[0])
+    faults = Faults({"dynamodb"}, {"Query"})
+    asked = Erasures.hashes
+    looks: list[str] = []
+
+    def counted(self: Erasures, workspace: str) -> Any:
+        looks.append(workspace)
+        return asked(self, workspace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Erasures, "hashes", counted)
+        world.consume(*known[1:])
+        assert looks == []
+        world.consume(*(event(world, f"x{number}", anonymousId=f"x{number}", ago=0) for number in range(40)))
+        assert looks == ["main"]
+    erased = Erasures(world.parts.control_table, lambda: world.now, MINUTE_MS)
+    with faults.watch() as seen:
+        for _ in range(5):
+            assert len(erased.hashes("main")) == 4
+    assert seen.calls == 1
 
 
 def test_s59_erasing_one_of_a_household_leaves_the_other(world: World) -> None:

@@ -131,6 +131,8 @@ ROUTES: dict[str, tuple[Any, str, Any, dict[str, str]]] = {
         None,
         {"from": "user_id:c0ffee", "to": "anonymous_id:c0ffee-browser"},
     ),
+    "erasures": (people.handler, "GET /v1/erasures", None, {}),
+    "erase": (people.handler, "POST /v1/people/{id}/erase", {"dry_run": True}, {}),
     "merges": (people.handler, "GET /v1/people/{id}/merges", None, {}),
     "rules": (identity_rules.handler, "POST /v1/identity/rules/preview", {"document": NO_EMAIL}, {}),
     "reviews": (likeness.handler, "GET /v1/likeness/reviews", None, {}),
@@ -140,7 +142,7 @@ ROUTES: dict[str, tuple[Any, str, Any, dict[str, str]]] = {
     "member": (admin.handler, "GET /v1/segments/{key}/why/{id}", None, {}),
     "members": (admin.handler, "GET /v1/segments/{key}/members", None, {}),
 }
-WITHOUT = {"members"}
+WITHOUT = {"members", "erasures", "erase"}
 """Routes that name people by their profile id alone, to everybody."""
 
 

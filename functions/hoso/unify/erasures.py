@@ -39,12 +39,12 @@ class Erasures:
         self._ttl_ms = ttl_ms
         self._read: dict[str, tuple[int, str, dict[str, int]]] = {}
 
-    def hashes(self, workspace: str) -> Mapping[str, int]:
+    def hashes(self, workspace: str, *, fresh: bool = False) -> Mapping[str, int]:
         """Per keyed hash of an erased identifier the time (UTC ms) up to which; at most the time of the configuration
-        old. After the first look only what is new is read."""
+        old, unless ``fresh``. After the first look only what is new is read."""
         now = self._clock()
         held = self._read.get(workspace)
-        if held is not None and held[0] <= now < held[0] + self._ttl_ms:
+        if held is not None and not fresh and held[0] <= now < held[0] + self._ttl_ms:
             return held[2]
         newest, known = (held[1], held[2]) if held else ("", dict[str, int]())
         for item in self._after(workspace, newest):

@@ -104,7 +104,7 @@ class _Source:
 
     def erased(self) -> Callable[[str, str], int | None] | None:
         """Up to when whoever had an identifier was erased; None while nobody ever was."""
-        known = self._parts.erasures.hashes(self.workspace)
+        known = self._parts.erasures.hashes(self.workspace, fresh=True)
         name = self._parts.control.hasher(self.workspace).identifier
         return (lambda kind, value: known.get(name(kind, value))) if known else None
 

@@ -38,7 +38,7 @@ def show_past(request: Request) -> Answer:
     asked, profile = found_in(request)
     workspace, settings = profile.workspace, parts().settings
     archive = ArchivePerson(objects(), workspace, settings.dedupe_days * DAY_MS, _time_left[-1])
-    erased = parts().erasures.hashes(workspace)
+    erased = parts().erasures.hashes(workspace, fresh=True)
 
     def older(members: Sequence[Identifier]) -> dict[Identifier, list[New]]:
         """What the archive holds of them, without what was erased."""
