@@ -12,12 +12,17 @@ import pytest
 
 from hoso.collect.handlers import archive
 from hoso.insight.handlers import sql
+from hoso.model.identifiers import Identifier
 from hoso.model.time import DAY_MS, MINUTE_MS, format_instant
 from hoso.platform.aws import client
 from hoso.segment.handlers import due
 from hoso.unify.compare import prints_of
+from hoso.unify.eraser import Eraser
 from hoso.unify.erasures import Erasures
 from hoso.unify.handlers import past, people, rewind
+from hoso.unify.listings import Listing, suppression
+from hoso.unify.lookup import Asked
+from hoso.unify.store import ProfileStore
 from tests.faults import Faults
 from tests.integration.test_rewind import receive, replay, sent_again
 from tests.nightly_world import make_segments, night, store_of_people
@@ -187,7 +192,9 @@ def test_s51_the_marker_of_an_erased_person_is_in_no_table_and_the_neighbour_is_
     assert world.members("buyers") == {world.profile("user_id:binh")["profile_id"]}
     told = next(one for one in receipt["stores"] if one["store"] == "destinations")
     assert (told["state"], told["activations"]) == ("pending", ["ads", "crm"])
-    # and the second look makes it done, as far as the tables go
+    # and the second look makes it done, as far as the tables go; it takes what a worker left that died at its commit
+    orphan = {"pk": f"main#F#{fid}", "sk": "T#000000000009000#0badcafe", "d": [MARKER.encode()], "at": world.now + 5}
+    world.parts.profiles.put(orphan)
     receipt = settled(world, receipt["id"])
     assert receipt["state"] == "partial"
     states = {one["store"]: one["state"] for one in receipt["stores"]}
@@ -234,8 +241,30 @@ def test_s52_what_comes_late_is_passed_over_and_counted_and_what_is_new_makes_so
     assert [one for one in world.items() if "#D#" not in one["pk"]] == before
 
 
+def test_s52_a_worker_that_read_the_person_before_the_erasure_writes_nothing_after_it(world: World) -> None:
+    shop(world)
+    commit, waiting = ProfileStore.commit, [True]
+
+    def late(self: ProfileStore, writes: Any) -> None:
+        if waiting and waiting.pop():
+            assert erase()[1]["state"] == "settling"
+        commit(self, writes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProfileStore, "commit", late)
+        world.consume(event(world, "m9", userId=f"{MARKER}-1", ago=MINUTE_MS, properties={"note": MARKER}))
+
+    assert not waiting
+    assert world.get("GET /v1/profiles/{id}", f"user_id:{MARKER}-1")[0] == 404
+    settled(world, call("GET /v1/erasures")[1]["items"][0]["id"])
+    assert MARKER not in raw("profiles", "outbox", "delivery")
+
+
 def test_r48_the_archive_brings_nobody_back_who_was_erased_into_empty_tables(world: World) -> None:
     shop(world)
+    ahead = event(world, "m4", userId=f"{MARKER}-1", ago=-12 * 60 * MINUTE_MS)  # of a client whose clock is ahead
+    receive(world, [ahead])
+    world.now += MINUTE_MS
     receipt = erase()[1]
     settled(world, receipt["id"])
     kept = prints_of(world.parts.profiles.scan(), "main")
@@ -361,6 +390,52 @@ def test_r29_erasure_reaches_all_ids_that_ever_led_to_the_person_and_the_logs_of
     assert left == []
     assert world.profile(former[0])["totals"]["events"] == 1
     assert erase(f"anonymous_id:{MARKER}-browser")[1]["id"] == receipt["id"]
+
+
+def test_s51_an_erased_person_is_on_no_list_but_stays_suppressed(world: World) -> None:
+    shop(world)
+    asked = Asked(Identifier("email", f"{MARKER}@kho.vn"), None)
+    for name in ("vip", suppression("email")):
+        assert world.parts.listed.change("main", name, [asked], Listing(on=True, at=world.now, reason="asked")) == 1
+    world.now += MINUTE_MS
+
+    erase()
+
+    lists = [one["pk"].split("#")[2] for one in world.items(kind="L")]
+    assert lists == ["!email"]
+    world.now += MINUTE_MS
+    world.consume(event(world, "f1", "identify", ago=0, userId="new", traits={"email": f"{MARKER}@kho.vn"}))
+    profile = world.parts.people.load_person("main", world.profile("user_id:new")["profile_id"])
+    assert (profile.lists, profile.blocked) == ((), ("email",))
+
+
+def test_r29_what_an_operator_parted_and_joined_again_is_not_left_in_the_record(world: World) -> None:
+    shop(world)
+    who = f"user_id:{MARKER}-1"
+    parted = call("POST /v1/people/{id}/unmerge", who, {"identifier": f"anonymous_id:{MARKER}-browser"})[1]
+    assert call("POST /v1/people/{id}/allow", who, {"record": parted["record"]})[0] == 200
+    world.now += MINUTE_MS
+
+    assert erase(who)[1]["counts"]["identifiers"] == 4
+
+    assert MARKER not in raw("profiles", "outbox", "delivery")
+
+
+def test_r29_an_identifier_that_joins_while_the_erasure_begins_is_erased_too(world: World) -> None:
+    shop(world)
+    near, waiting = Eraser._near, [True]
+
+    def late(self: Eraser, members: Any) -> Any:
+        if waiting and waiting.pop():
+            world.consume(event(world, "m9", "identify", userId=f"{MARKER}-1", anonymousId=f"{MARKER}-tab"))
+        return near(self, members)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Eraser, "_near", late)
+        receipt = erase()[1]
+
+    assert (receipt["counts"]["identifiers"], receipt["counts"]["events"]) == (5, 4)
+    assert MARKER not in raw("profiles", "outbox", "delivery")
 
 
 def test_a_dry_run_tells_what_would_go_and_a_repeated_request_answers_the_same_document(world: World) -> None:

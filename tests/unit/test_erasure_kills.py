@@ -118,6 +118,10 @@ def test_s55_an_erasure_killed_at_any_call_is_finished_by_whoever_comes(after: b
             assert told(client) == wanted, fatal
             continue
         if "zq7" in str(dump(client)):  # it was begun when it was killed, and somebody new came
+            held = [
+                item for key, item in dump(client).items() if "#P#" in key[1] and item.get("m") and key not in others
+            ]
+            assert all(entry[1] > now for item in held for entry in item["m"].values()), fatal
             expected = ([tuple(MAIL), tuple(AN)], ["f1"], ["viewers"], 1)
             assert of_newcomer(client, now + 20 * MINUTE_MS) == expected, fatal
 
