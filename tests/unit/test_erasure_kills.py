@@ -151,3 +151,25 @@ def test_r29_a_person_of_more_identifiers_than_a_transaction_holds_is_erased_who
     world, _ = worker(client, now + DAY_MS)
     world.consume([Evidence("late", DAY_MS, AN, tabs[:3])])
     assert "zq7" not in str(dump(client))
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_s59_an_erased_browser_of_somebody_else_too_is_theirs_when_they_use_it_again(meanwhile: bool) -> None:
+    client, now = MemoryDynamo(), NOW + DAY_MS
+    world, _ = worker(client, NOW)
+    for number in range(2):  # the second time the neighbour's own fragment knows it without a look
+        world.consume(
+            [Evidence(f"e{number}", 10 + number, AN, [TAB]), Evidence(f"b{number}", 20 + number, BINH, [TAB])]
+        )
+    assert world.identities.person_of(TAB) == world.identities.person_of(AN)
+    world, eraser = worker(client, now)
+    erasure = eraser.begin(find(world.people, "main", read_asked(STANDARD, str(AN))), "test")["sk"]
+    if meanwhile:  # somebody new is told of before identity forgets who was erased
+        worker(client, now + MINUTE_MS)[0].consume(newcomer(now + MINUTE_MS))
+
+    assert worker(client, now + 2 * MINUTE_MS)[1].resume(erasure)["state"] == SETTLING
+
+    world, _ = worker(client, now + DAY_MS)
+    assert world.identities.person_of(TAB) != world.identities.person_of(BINH)
+    world.consume([Evidence("b9", now + DAY_MS - START, BINH, [TAB])])
+    assert world.identities.person_of(TAB) == world.identities.person_of(BINH)

@@ -44,7 +44,7 @@ _ROUND = 16
 """Identifiers that identity forgets in one decision; fewer where even these are too many."""
 _RESUMED_AFTER_MS = MINUTE_MS
 _KEPT_OF_IDENTIFIER = ("pk", "sk", ERASED, "bl", "pend")
-_EVIDENCE = ("l", "al", "pr", "nm", "bs")
+_EVIDENCE = ("al", "pr", "nm", "bs")
 
 Member = tuple[str, str]
 Json = dict[str, Any]
@@ -299,7 +299,9 @@ class Eraser:
         table = self._store.profiles
         if item is None:
             return [Put(table, {"pk": key[0], "sk": key[1], "v": 1, ERASED: until}, at_version(0))]
-        if any(name in item for name in _EVIDENCE) or item.get("p", own) != own:
+        links = item.get("l", {}).values()
+        later = any(times[1] > until for times in links) or any(name in item for name in _EVIDENCE)
+        if later or item.get("p", own) != own:
             return []  # what is there came afterwards
         kept = {name: item[name] for name in _KEPT_OF_IDENTIFIER if name in item}
         kept |= {"w": item["w"]} if item.get("w", 0) > until else {}

@@ -64,7 +64,8 @@ def decide(
     erased = {one: known.erased for one, known in component.known.items() if known.erased is not None}
     dropped: set[Identifier] = set()
     whole: frozenset[Identifier] = frozenset()
-    forgotten: set[Identifier] = set()
+    forgotten = component.outlived()
+    _meet_anew(facts, forgotten)
     for evidence in told:
         left = strip(evidence, erased, config)
         if left is not None:
@@ -134,12 +135,17 @@ def _erase(facts: Facts, gone: frozenset[Identifier], until: int) -> set[Identif
     facts.proofs = {link: proof for link, proof in facts.proofs.items() if not gone & set(link) or proof.ts > until}
     for one in gone:
         facts.names.pop(one, None)
+    _meet_anew(facts, affected)
+    return affected | ends
+
+
+def _meet_anew(facts: Facts, affected: set[Identifier]) -> None:
+    """Say of identifiers that lost links when they were first seen with another one, by the links that are left."""
     for one in affected:
         facts.together.pop(one, None)
-    for link, (earliest, _) in facts.links.items():
+    for link, (earliest, _) in facts.links.items() if affected else ():
         for one in affected & set(link):
             facts.together[one] = min(earliest, facts.together.get(one, earliest))
-    return affected | ends
 
 
 def difference(

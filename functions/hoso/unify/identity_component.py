@@ -79,6 +79,16 @@ class Component:
                 facts.shared.add(weak)
         return facts
 
+    def outlived(self) -> set[Identifier]:
+        """The ends of links that are stored and are no facts any more, as one end was erased since (R15)."""
+        return {
+            end
+            for weak, known in self.known.items()
+            for strong, times in known.links.items()
+            if strong in self.known and self._left(strong, known, times) != times
+            for end in (strong, weak)
+        }
+
     def _left(self, strong: Identifier, weak: Known, times: tuple[int, int]) -> tuple[int, int] | None:
         """The times of a link without what was erased since (R15): of a value that many shared the erasure did not
         find every link."""
