@@ -201,6 +201,22 @@ def test_an_order_in_the_spelling_of_older_sdks_is_the_same_order(named: dict[st
     assert set(cold.orders["1"].refunds) == {"back"}
 
 
+def test_an_order_without_an_id_counts_once_by_its_message() -> None:
+    told = [
+        track("a", 1, "Order Completed", revenue=10),
+        track("b", 2, "Completed Order", order_id="", revenue=20),
+        track("c", 3, "Order Completed", order_id="a", revenue=30),
+        track("d", 4, "Order Refunded", total=5),
+        track("e", 5, "Order Cancelled"),
+        track("m" * 300, 6, "Order Completed", revenue=40),
+    ]
+    _, cold = folded(told)
+    _, copy = folded(told[:1])
+    sums = orders.totals(orders.unite([cold.orders, copy.orders]), [cold.base, copy.base])
+
+    assert (sums["orders"], sums["revenue"], sums["refunded"], sums["cancelled"]) == (4, 100, 0, 0)
+
+
 def test_amounts_that_are_no_finite_numbers_are_left_out() -> None:
     hostile: list[Any] = ["1.250.000đ", None, True, [], {}, 10**40, -(10**18), "1e999", "١٢"]
     told = [track(f"m{n}", n, "Order Completed", order_id=str(n), revenue=value) for n, value in enumerate(hostile)]

@@ -1,8 +1,8 @@
 """Orders of one fragment, each counted once however often and by however many sources it is told.
 
-An order is what the last "Order Completed" for its ``order_id`` said; refunds are kept by message id, a cancellation
-once. The oldest orders of a very busy buyer are summed up into a base, so that the item stays small; what is told
-about an order from before that edge is counted as overflow.
+An order is what the last "Order Completed" for its ``order_id`` said; one that names none is an order by its message.
+Refunds are kept by message id, a cancellation once. The oldest orders of a very busy buyer are summed up into a base,
+so that the item stays small; what is told about an order from before that edge is counted as overflow.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MAX_REFUNDS = 1_000
 """Refunds of all kept orders together."""
 _MAX_REFUNDS = 20
 _MAX_ID = 128
+_NAMELESS = "\x1f"
+"""Before the message id of an order without an id: no order's own id begins so."""
 _MAX_MESSAGE_ID = 80
 COMPLETED = frozenset({"Order Completed", "Completed Order"})
 _REFUNDED = frozenset({"Order Refunded", "Refunded Order"})
@@ -131,7 +133,9 @@ def put(orders: Orders, base: Base, overflow: Json, event: Event) -> bool:
     given = cast("Json", properties)
     order_id = order_id_of(given)
     if order_id is None:
-        return False
+        if event.name not in COMPLETED:
+            return False  # nothing says which order
+        order_id = _NAMELESS + _short(event.message_id)
     if order_id not in orders and event.ts <= base.edge:
         overflow["orders"] = overflow.get("orders", 0) + 1
         return True
