@@ -98,6 +98,14 @@ def test_an_address_is_told_of_a_servers_event_only_where_it_came_direct(place: 
     ]
 
 
+def test_the_connection_of_a_browser_is_told_whole_whatever_its_events_say(place: World) -> None:
+    said = {**track(1), "context": {"direct": True}}
+
+    assert place.send("/v1/t", said, key=place.keys["web"], headers={"User-Agent": "Browser/1"})["statusCode"] == 200
+
+    assert place.records()[0].origin == {"ip": "203.0.113.0", "user_agent": "Browser/1"}
+
+
 def test_a_pixel_stores_its_event_and_always_shows_the_image(place: World) -> None:
     key = place.keys["web"]
     data = base64.b64encode(orjson.dumps({**track(1), "writeKey": key})).decode().rstrip("=")
