@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import zlib
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -57,11 +57,11 @@ def decode(body: str | None, *, is_base64: bool, headers: Mapping[str, str]) -> 
     encoding = check_encoding(headers.get("content-encoding", ""))
     sent = sent_bytes(body, is_base64=is_base64)
     if encoding == "br" and sent and not _looks_like_json(sent):
-        sent = _unpack_brotli(sent)
+        sent = _joined(_unpacked_brotli(sent))
     elif sent.startswith(_GZIP_MAGIC):
-        sent = _inflate(sent, _GZIP_WINDOW)
+        sent = _joined(_inflated(sent, _GZIP_WINDOW))
     elif encoding == "deflate" and not _looks_like_json(sent):
-        sent = _inflate(sent, zlib.MAX_WBITS if sent[:1] == b"\x78" else -zlib.MAX_WBITS)
+        sent = _joined(_inflated(sent, zlib.MAX_WBITS if sent[:1] == b"\x78" else -zlib.MAX_WBITS))
     elif encoding == "gzip" and not _looks_like_json(sent):
         raise InvalidInput("the body is not gzip, as its Content-Encoding says", code="bad_gzip")
     if len(sent) > MAX_BODY_BYTES:
@@ -105,10 +105,21 @@ def check_encoding(header: str) -> str:
     raise UnsupportedMediaType("this encoding is not read here; send gzip or none", code="unsupported_encoding")
 
 
-def _inflate(packed: bytes, window: int) -> bytes:
-    """The unpacked bytes; several gzip members are read in a row. The output never grows past the limit."""
-    parts: list[bytes] = []
+def _joined(parts: Iterator[bytes]) -> bytes:
+    """The unpacked bytes, which never grow past the limit."""
+    taken: list[bytes] = []
     size = 0
+    for part in parts:
+        taken.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            taken.clear()  # the error's traceback would keep them
+            raise _too_large()
+    return b"".join(taken)
+
+
+def _inflated(packed: bytes, window: int) -> Iterator[bytes]:
+    """The unpacked bytes, piece by piece; several gzip members are read in a row."""
     rest = packed
     while rest:
         decoder = zlib.decompressobj(window)
@@ -118,24 +129,17 @@ def _inflate(packed: bytes, window: int) -> bytes:
                 part = decoder.decompress(waiting, _PIECE_BYTES)
             except zlib.error as error:
                 raise InvalidInput("the compressed body is damaged", code="bad_gzip") from error
-            parts.append(part)
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                parts.clear()  # the error's traceback would keep them
-                raise _too_large()
+            yield part
             waiting = decoder.unconsumed_tail
         if not decoder.eof:
             raise InvalidInput("the compressed body is cut off", code="bad_gzip")
         rest = decoder.unused_data.lstrip(b"\0")
-    return b"".join(parts)
 
 
-def _unpack_brotli(packed: bytes) -> bytes:
-    """The unpacked bytes. The output never grows past the limit; nothing may follow the stream."""
+def _unpacked_brotli(packed: bytes) -> Iterator[bytes]:
+    """The unpacked bytes, piece by piece; nothing may follow the stream."""
     brotli: Any = import_module("brotli")  # few clients send it: no part of every cold start; it has no types
     decoder = brotli.Decompressor()
-    parts: list[bytes] = []
-    size = 0
     waiting = packed
     while not decoder.is_finished():
         try:
@@ -144,13 +148,8 @@ def _unpack_brotli(packed: bytes) -> bytes:
             raise InvalidInput("the compressed body is damaged", code="bad_brotli") from error
         if not part and not decoder.is_finished():
             raise InvalidInput("the compressed body is cut off", code="bad_brotli")
-        parts.append(part)
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            parts.clear()  # the error's traceback would keep them
-            raise _too_large()
+        yield part
         waiting = b""
-    return b"".join(parts)
 
 
 def _looks_like_json(sent: bytes) -> bool:
