@@ -22,6 +22,7 @@ from hoso.platform.wire import to_wire
 from hoso.unify.handlers import consume, profiles
 from infra.twin import calls
 from infra.twin.calls import Call, Proceed
+from tests.admin_calls import admin_event, answered
 from tests.unify_world import NOW, Context, unify_world
 from tests.unify_world import World as UnifyWorld
 
@@ -153,19 +154,7 @@ class World:
         **query: str,
     ) -> tuple[int, Any]:
         """Status and body of an admin call."""
-        event = {
-            "routeKey": route,
-            "pathParameters": path or {},
-            "queryStringParameters": query or None,
-            "headers": {"content-type": "application/json"},
-            "body": None if body is None else json.dumps(body),
-            "requestContext": {
-                "requestId": "r-1",
-                "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-            },
-        }
-        answer = admin.handler(event, Context())
-        return answer["statusCode"], json.loads(answer["body"])
+        return answered(admin.handler(admin_event(route, path, body, roles=roles, query=query), Context()))
 
     def deliveries(self, **query: str) -> list[dict[str, Any]]:
         """GET /v1/deliveries."""

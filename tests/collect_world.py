@@ -21,6 +21,7 @@ from hoso.model.record import Record, unpack
 from hoso.platform.aws import client
 from hoso.platform.control import ControlStore
 from hoso.platform.dynamo import Table
+from tests.admin_calls import admin_event, answered
 
 ENV = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -116,19 +117,8 @@ class World:
 
     def manage(self, route: str, body: object = None, *, roles: str = "[admin]", **more: Any) -> tuple[int, Any]:
         """Status and body of an admin call."""
-        event = {
-            "routeKey": route,
-            "pathParameters": more.get("path", {}),
-            "queryStringParameters": more.get("query", {}),
-            "headers": {"content-type": "application/json"},
-            "body": None if body is None else json.dumps(body),
-            "requestContext": {
-                "requestId": "r-1",
-                "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-            },
-        }
-        answer = more.get("handler", admin.handler)(event, None)
-        return answer["statusCode"], json.loads(answer["body"])
+        event = admin_event(route, more.get("path"), body, roles=roles, query=more.get("query"))
+        return answered(more.get("handler", admin.handler)(event, None))
 
 
 def gateway_event(method: str, path: str, raw: bytes, headers: dict[str, str], query: str = "") -> dict[str, Any]:

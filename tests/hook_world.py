@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from hoso.collect.handlers import hook_admin, hooks
+from tests.admin_calls import admin_event, answered
 from tests.collect_world import World, world
 
 HOST = "cdp.example.com"
@@ -41,19 +41,9 @@ class HookWorld:
         parts = path.split("/")[1:]
         names = ["key", None, "id"]
         route = "".join(f"/{{{name}}}" if name else f"/{part}" for name, part in zip(names, parts, strict=False))
-        event = {
-            "routeKey": f"{method} /v1/webhook-sources{route}",
-            "pathParameters": {name: part for name, part in zip(names, parts, strict=False) if name},
-            "queryStringParameters": query or {},
-            "headers": {"content-type": "application/json"},
-            "body": None if body is None else json.dumps(body),
-            "requestContext": {
-                "requestId": "r-1",
-                "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-            },
-        }
-        answer = hook_admin.handler(event, None)
-        return answer["statusCode"], json.loads(answer["body"])
+        place = {name: part for name, part in zip(names, parts, strict=False) if name}
+        event = admin_event(f"{method} /v1/webhook-sources{route}", place, body, roles=roles, query=query)
+        return answered(hook_admin.handler(event, None))
 
     def deliver(
         self,

@@ -15,14 +15,14 @@ import pytest
 from hoso.collect.handlers import archive
 from hoso.model.errors import Transient
 from hoso.model.identity_config import IdentityConfig
-from hoso.platform.aws import client
 from hoso.segment.archive_files import Archive, local_copies
 from hoso.segment.batch import connect
 from hoso.unify import pages
 from hoso.unify.archive_range import Range
 from hoso.unify.compare import prints_of
 from hoso.unify.handlers import identity_rules, rewind, switches
-from tests.unify_world import NOW, Context, World, packed, unify_world
+from tests.admin_calls import admin_event, answered
+from tests.unify_world import NOW, Context, World, packed, shadow_table, unify_world
 
 MINUTE, DAY = 60_000, 86_400_000
 PLAIN = {"schema": "identity/1", "names": False}
@@ -42,18 +42,11 @@ OTHER = {
 @contextmanager
 def switch_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The tables, the shadow, a stream and the bucket, empty; the rules are ``PLAIN``."""
-    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
-    monkeypatch.setenv("HOSO_STREAM", "events")
     cached = (archive._tools, rewind.parts, rewind.objects, identity_rules.parts)
     with unify_world(folder) as made:
         for one in cached:
             one.cache_clear()
-        client("dynamodb").create_table(
-            TableName="shadow",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-        )
+        shadow_table(monkeypatch)
         monkeypatch.setattr(switches, "_run", lambda held: None)  # the machine is ``to_its_end``
         made.parts.control.put("main", "identity", "rules", PLAIN)
         yield made
@@ -177,18 +170,8 @@ def fill(world: World, seed: int, count: int = 60) -> None:
 
 def ask(method: str, path: str, body: Any = None, roles: str = "[engineer]", **names: str) -> tuple[int, Any]:
     """A call of the switches' API."""
-    request = {
-        "routeKey": f"{method} /v1/identity/switches{path}",
-        "pathParameters": names,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = switches.handler(request, Context())
-    return answer["statusCode"], json.loads(answer["body"])
+    request = admin_event(f"{method} /v1/identity/switches{path}", names, body, roles=roles)
+    return answered(switches.handler(request, Context()))
 
 
 def to_its_end(world: World, replay: str, between: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
 
+import pytest
 from moto import mock_aws
 
 from hoso.model.identifiers import DEFAULT, Identifier, IdentityConfig, extract
@@ -21,6 +22,7 @@ from hoso.platform.aws import client
 from hoso.unify.build import Parts
 from hoso.unify.handlers import consume, erasures, profiles
 from infra.twin import moto_fixes
+from tests.admin_calls import admin_event, answered
 
 ENV = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -98,17 +100,8 @@ class World:
 
     def get(self, route: str, who: str, roles: str = "[engineer]", **query: str) -> tuple[int, Any]:
         """Status and body of an admin call."""
-        event = {
-            "routeKey": route,
-            "pathParameters": {"id": quote(who, safe="")},
-            "queryStringParameters": query or None,
-            "requestContext": {
-                "requestId": "r-1",
-                "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-            },
-        }
-        answer = profiles.handler(event, Context())
-        return answer["statusCode"], json.loads(answer["body"])
+        event = admin_event(route, {"id": quote(who, safe="")}, roles=roles, query=query)
+        return answered(profiles.handler(event, Context()))
 
     def segment(self, key: str, rule: dict[str, Any]) -> None:
         """Store a segment document."""
@@ -198,3 +191,15 @@ def packed(
         else:
             records.append(Record("main", source, received_at, Identifier(*hub), [event]))
     return [pack(record) for record in records]
+
+
+def shadow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shadow, empty, for functions whose settings name it."""
+    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
+    monkeypatch.setenv("HOSO_STREAM", "events")
+    client("dynamodb").create_table(
+        TableName="shadow",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )

@@ -12,12 +12,12 @@ import pytest
 
 from hoso.collect.handlers import archive
 from hoso.model.time import format_instant
-from hoso.platform.aws import client
 from hoso.unify.compare import prints_of
 from hoso.unify.computed import Computed
 from hoso.unify.handlers import copies, rewind
+from tests.admin_calls import admin_event, answered
 from tests.faults import Faults
-from tests.unify_world import NOW, Context, World, packed, unify_world
+from tests.unify_world import NOW, Context, World, packed, shadow_table, unify_world
 
 MINUTE, DAY = 60_000, 86_400_000
 THREE = {"kind": "event", "event": ["Viewed"], "op": "gte", "value": 3}
@@ -60,29 +60,9 @@ def identified(number: int, city: str, **ids: Any) -> dict[str, Any]:
     return {"type": "identify", "messageId": f"i-{number}", "timestamp": at, "traits": {"city": city}, **ids}
 
 
-def shadow_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
-    monkeypatch.setenv("HOSO_STREAM", "events")
-    client("dynamodb").create_table(
-        TableName="shadow",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-    )
-
-
 def ask(body: dict[str, Any], roles: str = "[engineer]") -> tuple[int, Any]:
-    request = {
-        "routeKey": "POST /v1/duplicates/repair",
-        "headers": {"content-type": "application/json"},
-        "body": json.dumps(body),
-        "requestContext": {
-            "requestId": "r",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = copies.handler(request, Context())
-    return answer["statusCode"], json.loads(answer["body"])
+    request = admin_event("POST /v1/duplicates/repair", body=body, roles=roles)
+    return answered(copies.handler(request, Context()))
 
 
 def repair(world: World, *, dry_run: bool = False, **more: Any) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from hoso.unify.handlers import past, people, rewind
 from hoso.unify.listings import Listing, suppression
 from hoso.unify.lookup import Asked
 from hoso.unify.store import ProfileStore
+from tests.admin_calls import admin_event, answered
 from tests.faults import Faults
 from tests.integration.test_rewind import receive, replay, sent_again
 from tests.nightly_world import make_segments, night, store_of_people
-from tests.unify_world import Context, World, packed, unify_world
+from tests.unify_world import Context, World, packed, shadow_table, unify_world
 
 MARKER = "zq7marker"
 BUYERS = {"kind": "event", "event": ["Bought"], "op": "gte", "value": 1}
@@ -35,17 +36,10 @@ CACHED = (archive._tools, rewind.parts, rewind.objects, people.parts, due._parts
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
-    monkeypatch.setenv("HOSO_STREAM", "events")
     with unify_world(tmp_path) as made:
         for cached in CACHED:
             cached.cache_clear()
-        client("dynamodb").create_table(
-            TableName="shadow",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-        )
+        shadow_table(monkeypatch)
         client("kinesis").create_stream(StreamName="events", ShardCount=1)
         made.segment("buyers", BUYERS)
         yield made
@@ -76,19 +70,8 @@ def shop(world: World) -> None:
 
 
 def call(route: str, who: str = "", body: Any = None, roles: str = "[admin]", **query: str) -> tuple[int, Any]:
-    asked = {
-        "routeKey": route,
-        "pathParameters": {"id": quote(who, safe="")} if who else {},
-        "queryStringParameters": query or None,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r-1",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = people.handler(asked, Context())
-    return answer["statusCode"], json.loads(answer["body"])
+    path = {"id": quote(who, safe="")} if who else None
+    return answered(people.handler(admin_event(route, path, body, roles=roles, query=query), Context()))
 
 
 def erase(who: str = f"user_id:{MARKER}-1", **body: Any) -> tuple[int, Any]:

@@ -14,6 +14,7 @@ from hoso.govern.handlers import failed_batches
 from hoso.model.time import format_instant
 from hoso.platform.aws import client
 from hoso.platform.web import encode_cursor
+from tests.admin_calls import admin_event, answered
 from tests.unify_world import NOW, Context, World, packed, unify_world
 
 KEY = "0f3c/shardId-000000000000/2026/11/28/2026-11-28T04.00.00-uuid"
@@ -56,18 +57,7 @@ def viewed(number: int) -> dict[str, Any]:
 
 
 def ask(route: str, body: Any = None, roles: str = "[engineer]", left_ms: int = 29_000, **path: str) -> tuple[int, Any]:
-    request = {
-        "routeKey": route,
-        "pathParameters": path,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = failed_batches.handler(request, Context(left_ms))
-    return answer["statusCode"], json.loads(answer["body"])
+    return answered(failed_batches.handler(admin_event(route, path, body, roles=roles), Context(left_ms)))
 
 
 def waiting() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from hoso.unify.handlers import identity_rules
 from hoso.unify.handlers.identity_rules import handler
+from tests.admin_calls import admin_event, answered
 from tests.unify_world import Context, World, unify_world
 
 STRICT = {"schema": "identity/1", "types": {"email": {"rank": 4, "limit": 5, "fanout": 1}}, "names": False}
@@ -27,18 +27,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 def call(
     method: str, what: str = "", body: Any = None, roles: str = "[engineer]", *, without_preview: bool = True
 ) -> tuple[int, Any]:
-    event = {
-        "routeKey": f"{method} /v1/identity/rules{what}",
-        "queryStringParameters": {"without_preview": "true"} if without_preview else None,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r-1",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = handler(event, Context())
-    return answer["statusCode"], json.loads(answer["body"])
+    query = {"without_preview": "true"} if without_preview else None
+    event = admin_event(f"{method} /v1/identity/rules{what}", body=body, roles=roles, query=query)
+    return answered(handler(event, Context()))
 
 
 def identify(number: int, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from hoso.model.identifiers import Identifier
 from hoso.unify.evidence import Cut, pair
 from hoso.unify.handlers import people
+from tests.admin_calls import admin_event, answered
 from tests.unify_world import CACHED, Context, World, unify_world
 
 DAY = "2026-11-0{}T08:00:00Z"
@@ -29,19 +29,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def call(route: str, who: str, body: Any = None, roles: str = "[engineer]", **query: str) -> tuple[int, Any]:
-    event = {
-        "routeKey": route.replace("{}", "{id}"),
-        "pathParameters": {"id": quote(who, safe="")},
-        "queryStringParameters": query or None,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r-1",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = people.handler(event, Context())
-    return answer["statusCode"], json.loads(answer["body"])
+    path = {"id": quote(who, safe="")}
+    event = admin_event(route.replace("{}", "{id}"), path, body, roles=roles, query=query)
+    return answered(people.handler(event, Context()))
 
 
 def post(action: str, who: str, body: Any, roles: str = "[engineer]") -> tuple[int, Any]:

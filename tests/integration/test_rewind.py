@@ -16,7 +16,8 @@ from hoso.platform.aws import client
 from hoso.unify.archive_range import ArchiveRange, Range
 from hoso.unify.compare import prints_of
 from hoso.unify.handlers import rewind
-from tests.unify_world import NOW, Context, World, packed, unify_world
+from tests.admin_calls import admin_event, answered
+from tests.unify_world import NOW, Context, World, packed, shadow_table, unify_world
 
 DAY = 86_400_000
 SAMPLE = Path("events/traffic/events.ndjson")
@@ -24,17 +25,10 @@ SAMPLE = Path("events/traffic/events.ndjson")
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("HOSO_SHADOW_TABLE", "shadow")
-    monkeypatch.setenv("HOSO_STREAM", "events")
     with unify_world(tmp_path) as made:
         for cached in (archive._tools, rewind.parts, rewind.objects):
             cached.cache_clear()
-        client("dynamodb").create_table(
-            TableName="shadow",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-        )
+        shadow_table(monkeypatch)
         client("kinesis").create_stream(StreamName="events", ShardCount=1)
         yield made
         for cached in (archive._tools, rewind.parts, rewind.objects):
@@ -243,18 +237,7 @@ def test_a_stopped_replay_sends_nothing_more(world: World) -> None:
 
 
 def ask(route_key: str, body: Any = None, roles: str = "[engineer]", **path: str) -> tuple[int, Any]:
-    request = {
-        "routeKey": route_key,
-        "pathParameters": path,
-        "headers": {"content-type": "application/json"},
-        "body": None if body is None else json.dumps(body),
-        "requestContext": {
-            "requestId": "r",
-            "authorizer": {"jwt": {"claims": {"sub": "operator", "cognito:groups": roles}}},
-        },
-    }
-    answer = rewind.handler(request, None)
-    return answer["statusCode"], json.loads(answer["body"])
+    return answered(rewind.handler(admin_event(route_key, path, body, roles=roles), None))
 
 
 def test_o9_a_dry_run_counts_and_starts_nothing(world: World) -> None:
