@@ -12,7 +12,7 @@ import pytest
 
 from hoso.collect.handlers import ingest
 from hoso.model.record import MAX_RAW_BYTES, encode
-from tests.collect_world import NOW, World, says, track, world
+from tests.collect_world import NOW, World, gateway_event, says, track, world
 from tests.faults import Faults
 
 
@@ -96,6 +96,16 @@ def test_an_address_is_told_of_a_servers_event_only_where_it_came_direct(place: 
     assert [told[event["messageId"]] for event in events] == [
         {"ip": "203.0.113.0"} if it is True else {} for it in said
     ]
+
+
+def test_a_direct_event_over_a_connection_without_an_address_has_no_origin(place: World) -> None:
+    said = orjson.dumps({**track(1), "context": {"direct": True}})
+    event = gateway_event("POST", "/v1/t", said, {"x-write-key": place.source("backend", "server")})
+    event["requestContext"]["http"]["sourceIp"] = ""
+
+    assert ingest.handler(event, None)["statusCode"] == 200
+
+    assert place.records()[0].origin == {}
 
 
 def test_the_connection_of_a_browser_is_told_whole_whatever_its_events_say(place: World) -> None:
