@@ -209,7 +209,8 @@ def test_s52_what_comes_late_is_passed_over_and_counted_and_what_is_new_makes_so
         event(world, "l4", userId=f"{MARKER}-1", properties={"old": f"old-{MARKER}"}),
         event(world, "f1", userId=f"{MARKER}-1", ago=0, properties={"fresh": 1}),
     ]
-    world.consume(*mixed)
+    tally = consume.consumer().consume(world.kinesis(packed(mixed, world.now))["Records"], lambda: 60_000)
+    assert (tally.erased, tally.fresh, tally.failed) == (1, 1, set())
     mail = event(world, "f2", "identify", ago=0, userId=f"{MARKER}-1", traits={"email": f"{MARKER}@kho.vn"})
     world.consume(mail)
     fresh = world.profile(f"email:{MARKER}@kho.vn")
